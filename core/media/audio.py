@@ -1,0 +1,132 @@
+"""Sound: reading any container as mono, FLAC in memory, and where it is silent."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+
+from core.errors import InputError
+from core.media.video import opened
+
+QUIET_DB = -55.0
+"""Below this level, relative to full scale, nothing counts as speech."""
+SHORTEST_PAUSE_S = 0.16
+"""Closures of plosives are shorter; they are no silence."""
+
+
+def read_sound(path: Path, rate: int = 16_000) -> np.ndarray:
+    """The sound of a media file, mixed to mono.
+
+    When the file has a picture, sample 0 is the moment of its first frame: what comes earlier is
+    cut, a late start is filled with silence.
+
+    Args:
+        path: of the file.
+        rate: samples a second.
+
+    Returns:
+        (N,) float32 in [-1, 1].
+
+    Raises:
+        InputError: unreadable, or without any sound.
+    """
+    with opened(path) as container:
+        if not container.streams.audio:
+            raise InputError(f"{path} has no sound track; give a file with sound")
+        track = container.streams.audio[0]
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        pieces: list[np.ndarray] = []
+        first: float | None = None
+        for frame in container.decode(track):
+            first = frame.time if first is None else first
+            pieces += [block.to_ndarray().ravel() for block in resampler.resample(frame)]
+        pieces += [block.to_ndarray().ravel() for block in resampler.resample(None)]
+        late = _late(container, first)
+    sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    if not len(sound):
+        raise InputError(f"{path} has an empty sound track; give a file with sound")
+    shift = round(late * rate)
+    sound = np.pad(sound, (shift, 0)) if shift > 0 else sound[-shift:]
+    return np.clip(sound, -1, 1).astype(np.float32)
+
+
+def _late(container: Any, first: float | None) -> float:
+    """Seconds from the first frame's moment to the first sample's."""
+    for stream in container.streams.video:
+        if stream.start_time is not None and stream.time_base is not None and first is not None:
+            return float(first - float(stream.start_time * stream.time_base))
+    return 0.0
+
+
+def encode_flac(sound: np.ndarray, rate: int = 16_000) -> bytes:
+    """Mono float32 sound in [-1, 1] as 16-bit FLAC."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(sound, -1, 1), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
+    """The inverse of ``encode_flac``: (N,) float32 and its rate.
+
+    Raises:
+        InputError: the bytes are no readable sound.
+    """
+    try:
+        sound, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise InputError("a shard's sound can't be decoded; preprocess it again") from error
+    return sound, int(rate)
+
+
+def silence(sound: np.ndarray, rate: int, fps: float, frames: int) -> np.ndarray:
+    """Which video frames are silent, by level, adapted to the recording's own noise and speech.
+
+    A frame becomes speech above 40 % of the way (in dB) from noise floor to loud speech and stays
+    so down to 25 %; pauses shorter than ``SHORTEST_PAUSE_S`` are speech too.
+
+    Args:
+        sound: (N,) float32 in [-1, 1]; what lies behind its end is silent.
+        rate: its samples a second.
+        fps: frames a second.
+        frames: T.
+
+    Returns:
+        (T,) bool, True where nobody speaks.
+    """
+    level = _levels(sound, rate, fps, frames)
+    heard = level[level > QUIET_DB]
+    if not len(heard):
+        return np.ones(frames, dtype=bool)
+    loud = float(np.percentile(heard, 95))
+    floor = min(max(float(np.percentile(level, 5)), QUIET_DB), loud - 24.0)
+    rise, fall = floor + 0.4 * (loud - floor), floor + 0.25 * (loud - floor)
+    speech = np.zeros(frames, dtype=bool)
+    on = False
+    for index, value in enumerate(level):
+        on = value > (fall if on else rise) and value > QUIET_DB
+        speech[index] = on
+    return _without_short(~speech, max(1, round(SHORTEST_PAUSE_S * fps)))
+
+
+def _levels(sound: np.ndarray, rate: int, fps: float, frames: int) -> np.ndarray:
+    """Level of each frame in dB of full scale, (T,)."""
+    edges = np.round(np.arange(frames + 1) * rate / fps).astype(int)
+    padded = np.pad(sound, (0, max(0, int(edges[-1]) - len(sound))))
+    total = np.concatenate([[0.0], np.cumsum(padded.astype(np.float64) ** 2)])
+    power = np.diff(total[edges]) / np.maximum(np.diff(edges), 1)
+    return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def _without_short(silent: np.ndarray, shortest: int) -> np.ndarray:
+    """Runs of True shorter than ``shortest`` set to False, except at the two ends."""
+    out = silent.copy()
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]]).astype(int)))
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - start < shortest and start > 0 and end < len(silent):
+            out[start:end] = False
+    return out

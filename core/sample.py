@@ -1,0 +1,109 @@
+"""Every field of a training sample: extension, shape, meaning, and the schema's version.
+
+One sample is one clip segment of at most ``SEGMENT_S`` seconds at ``FPS`` frames a second. T is its
+number of frames, S the crop's side in pixels, (C, h, w) the codec's latent.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+FPS = 25
+SAMPLE_RATE = 16_000
+SEGMENT_S = 10.0
+HELD_OUT = 0.2
+"""The last part of a clip's time that no stage trains on."""
+HELD_OUT_GAP = 3
+"""Frames left out between training and held-out time: neighbours look alike."""
+
+Sample = dict[str, Any]
+"""A decoded sample: ``key`` plus fields by name."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One member of a sample: ``<key>.<name>.<codec>`` in the tar."""
+
+    codec: str
+    shape: str
+    meaning: str
+    required: bool = True
+
+
+SCHEMA: Mapping[str, Field] = {
+    "info": Field("json", "-", "clip id, speaker, split, first_frame, clip_frames, facts"),
+    "video": Field("mp4", "T x S_m x S_m", "the source at a generous margin around the face, H.264"),
+    "sound": Field("flac", "T/FPS seconds", "16 kHz mono sound of the segment"),
+    "crop": Field("npy", "T,S,S,3 uint8", "canonical face crop, RGB"),
+    "landmarks": Field("npy", "T,468,3 float32", "mesh points in crop pixels (x, y), z relative"),
+    "transform": Field("npy", "T,2,3 float32", "affine map from video frame pixels to crop pixels"),
+    "mask": Field("mask", "T,S,S bool", "lower-face mask M: True where the editor may paint"),
+    "lips_mask": Field("mask", "T,S,S bool", "lips mask M_lips"),
+    "expression": Field("npy", "T,E float32", "frozen expression features (landmark geometry)"),
+    "pose": Field("npy", "T,3 float32", "head pose: yaw, pitch, roll in degrees"),
+    "opening": Field("npy", "T float32", "measured inner-lip opening over face height"),
+    "latent_source": Field("npy", "T,C,h,w float16", "codec latent of the crop (mode)"),
+    "latent_masked": Field("npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"),
+    "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
+    "viseme": Field("npy", "T float32", "true mouth opening of a synthetic clip", required=False),
+}
+
+
+def encode_field(name: str, value: Any) -> bytes:
+    """A field's bytes for the tar. Masks are packed to bits and deflated; arrays are ``.npy``."""
+    codec = SCHEMA[name].codec
+    if codec == "json":
+        return json.dumps(value, sort_keys=True).encode()
+    if codec == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(value), allow_pickle=False)
+        return buffer.getvalue()
+    if codec == "mask":
+        buffer = io.BytesIO()
+        shape = np.asarray(value.shape, dtype=np.int32)
+        np.save(buffer, shape, allow_pickle=False)
+        np.save(buffer, np.packbits(value.astype(bool)), allow_pickle=False)
+        return buffer.getvalue()
+    assert isinstance(value, bytes), f"{name} is a {codec}: give its bytes"
+    return value
+
+
+def decode_field(name: str, data: bytes) -> Any:
+    """The inverse of ``encode_field``; mp4 and flac stay bytes."""
+    codec = SCHEMA[name].codec
+    if codec == "json":
+        return json.loads(data)
+    if codec == "npy":
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    if codec == "mask":
+        buffer = io.BytesIO(data)
+        shape = tuple(int(n) for n in np.load(buffer, allow_pickle=False))
+        bits = np.load(buffer, allow_pickle=False)
+        return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+    return data
+
+
+def time_split(info: Mapping[str, Any], frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frame indices of a segment that belong to training and to held-out time.
+
+    The last ``HELD_OUT`` of the *clip's* time is held out, whichever segments it falls in;
+    ``HELD_OUT_GAP`` frames before it belong to neither.
+
+    Args:
+        info: the sample's ``info`` field (``first_frame``, ``clip_frames``).
+        frames: T of this segment.
+
+    Returns:
+        (train, held_out), each int64 indices into the segment.
+    """
+    index = np.arange(frames)
+    at = index + int(info["first_frame"])
+    border = int(round(int(info["clip_frames"]) * (1 - HELD_OUT)))
+    return index[at < border - HELD_OUT_GAP], index[at >= border]

@@ -1,0 +1,43 @@
+"""LMD: how far the output's lips lie from the true lips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from core.contracts import Case
+from evaluation.metrics.rows import finite_mean, pooled
+from evaluation.observer import Observer
+
+# The 40 lip points of the 468-point mesh: outer and inner contour.
+OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
+INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+LIPS = OUTER + INNER
+
+
+class Lmd:
+    """Mean distance of the 40 lip points, in percent of the crop's side. Reference: the truth.
+
+    The output's points are measured by the mesh; the truth's come with the case and should be
+    measured the same way, else the trackers' difference is a floor no system can go under. Frames
+    in which the output shows no face are left out of ``lmd`` and counted in ``lmd_found``.
+    """
+
+    name = "lmd"
+    better: Literal["higher", "lower", "one"] = "lower"
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def observe(self, case: Case) -> Mapping[str, np.ndarray]:
+        """``lmd`` (T,) in percent, NaN where no face was found."""
+        measured = self._observer.output(case).landmarks[:, LIPS, :2].astype(np.float64)
+        gap = np.linalg.norm(measured - case.landmarks[:, LIPS, :2], axis=-1).mean(axis=1)
+        return {"lmd": 100.0 * gap / case.truth.shape[2]}
+
+    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
+        """``lmd`` over the frames with a face, and ``lmd_found``, their share."""
+        values = pooled(rows, "lmd")
+        return {"lmd": finite_mean(values), "lmd_found": float(np.isfinite(values).mean())}

@@ -1,0 +1,21 @@
+"""Small helpers over observed rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+Rows = Sequence[Mapping[str, np.ndarray]]
+
+
+def pooled(rows: Rows, key: str) -> np.ndarray:
+    """All frames of all rows, float64, one after the other."""
+    return np.concatenate([np.asarray(row[key], np.float64) for row in rows])
+
+
+def finite_mean(values: np.ndarray | Sequence[float]) -> float:
+    """Mean of the finite values; NaN when there is none."""
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else float("nan")

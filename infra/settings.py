@@ -1,0 +1,143 @@
+"""Where things run: the only reader of environment variables in the project.
+
+What to run is a recipe; where to run is here. Every variable starts with ``FLASHLIPS_``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.errors import InputError
+from core.weights import Store
+
+REPO = Path(__file__).resolve().parent.parent
+VARIABLES = {
+    "weights": "FLASHLIPS_WEIGHTS",
+    "runs": "FLASHLIPS_RUNS",
+    "mlflow_uri": "FLASHLIPS_MLFLOW_URI",
+    "workers": "FLASHLIPS_WORKERS",
+    "threads": "FLASHLIPS_THREADS",
+}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Ray's and Prefect's own lines drown the demo's progress.
+    "RAY_DEDUP_LOGS": "1",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+NOISY = ("alembic", "mlflow", "httpx", "httpcore", "fsspec", "matplotlib", "PIL", "numexpr")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved settings.
+
+    Attributes:
+        weights: weights folders, searched in order; ``fetch`` writes into the first.
+        runs: folder of runs: checkpoints, reports, tracking.
+        tracking: MLflow's address, "" for the default: ``mlflow.db`` in ``runs``.
+        workers: Ray Train workers.
+        threads: threads that one process may use for computing.
+    """
+
+    weights: tuple[Path, ...] = (REPO / "weights",)
+    runs: Path = Path("runs")
+    tracking: str = ""
+    workers: int = 1
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{VARIABLES[name]}={getattr(self, name)}: must be 1 or more")
+        if not self.weights:
+            raise InputError("no weights folder: name at least one in FLASHLIPS_WEIGHTS")
+        if self.runs.exists() and not self.runs.is_dir():
+            raise InputError(f"{VARIABLES['runs']}={self.runs} is a file: name a folder")
+        if self.tracking and "://" not in self.tracking:
+            raise InputError(
+                f"{VARIABLES['mlflow_uri']}={self.tracking!r}: must be an address such as "
+                "sqlite:///runs/mlflow.db or http://host:5000"
+            )
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking address."""
+        return self.tracking or f"sqlite:///{(self.runs / 'mlflow.db').resolve()}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of MLflow's artifacts when the tracking address is the default."""
+        return (self.runs / "mlartifacts").resolve()
+
+    def store(self) -> Store:
+        """The weights on disk."""
+        return Store(self.weights)
+
+    def describe(self) -> list[dict[str, str]]:
+        """One row a setting: name, value, the variable that changes it."""
+        values = {
+            "weights": os.pathsep.join(str(folder) for folder in self.weights),
+            "runs": str(self.runs),
+            "mlflow_uri": self.mlflow_uri,
+            "workers": str(self.workers),
+            "threads": str(self.threads),
+        }
+        return [
+            {"name": name, "value": value, "variable": VARIABLES[name]}
+            for name, value in values.items()
+        ]
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Args:
+        environment: variables to read instead of the process's own.
+
+    Raises:
+        InputError: a variable has a value that can't be used.
+    """
+    env = os.environ if environment is None else environment
+    extra = [text for text in env.get(VARIABLES["weights"], "").split(os.pathsep) if text]
+    return Settings(
+        weights=(REPO / "weights", *(Path(text).expanduser() for text in extra)),
+        runs=Path(env.get(VARIABLES["runs"], "") or "runs").expanduser(),
+        tracking=env.get(VARIABLES["mlflow_uri"], ""),
+        workers=_whole(env, "workers", 1),
+        threads=_whole(env, "threads", os.cpu_count() or 1),
+    )
+
+
+def _whole(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(VARIABLES[name], "")
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{VARIABLES[name]}={text!r}: must be a whole number") from None
+
+
+def quiet() -> None:
+    """Switches telemetry off and quiets libraries.
+
+    Call it before ray, prefect or mlflow are imported. What the environment already says is kept.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -1,0 +1,144 @@
+"""Trackers that need no service: files in a folder, or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from core.contracts import Numbers
+from core.files import atomic, write_json
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+class NullTracker:
+    """Keeps nothing; the base of the others, which say what they keep by overriding."""
+
+    run_id = ""
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Logs the resolved recipe."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Sets tags of the run."""
+
+    def metrics(self, values: Numbers, step: int) -> None:
+        """Logs numbers by name at a step."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keeps a file."""
+
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> NullTracker:
+        """A run below this one: a stage of the flow."""
+        return self
+
+    def flush(self) -> None:
+        """Hands over what is buffered."""
+
+    def close(self, status: Status = "FINISHED") -> None:
+        """Ends the run."""
+
+    def text(self, text: str, file: str) -> None:
+        """Keeps ``text`` as the artifact ``file``, which may lie in a folder."""
+        self._keep(file, text.encode())
+
+    def image(self, name: str, image_HWC: np.ndarray, step: int) -> None:
+        """Keeps an RGB uint8 picture as ``images/<name>_<step>.png``."""
+        ok, png = cv2.imencode(".png", np.ascontiguousarray(image_HWC[..., ::-1]))
+        assert ok, f"no PNG from {image_HWC.shape} {image_HWC.dtype}"
+        self._keep(f"images/{name}_{step:07d}.png", png.tobytes())
+
+    def _keep(self, file: str, data: bytes) -> None:
+        with tempfile.TemporaryDirectory(prefix="flashlips-artifact-") as scratch:
+            path = Path(scratch) / Path(file).name
+            path.write_bytes(data)
+            folder = str(Path(file).parent)
+            self.artifact(path, "" if folder == "." else folder)
+
+    def __enter__(self) -> NullTracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.close("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+
+class JsonlTracker(NullTracker):
+    """Files only: ``metrics.jsonl``, ``params.json``, ``tags.json``, ``artifacts/`` in a folder.
+
+    Args:
+        folder: of the run; made when missing. Metrics are appended, so a resumed run goes on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run_id = folder.name
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Writes ``params.json``."""
+        write_json(self.folder / "params.json", flatten(values))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Writes ``tags.json``."""
+        write_json(self.folder / "tags.json", dict(values))
+
+    def metrics(self, values: Numbers, step: int) -> None:
+        """Appends one line."""
+        append(self.folder / "metrics.jsonl", values, step)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Copies the file into ``artifacts/``."""
+        with atomic(self.folder / "artifacts" / folder / path.name) as part:
+            shutil.copyfile(path, part)
+
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> JsonlTracker:
+        """A folder below this one."""
+        run = JsonlTracker(self.folder / clean(name).replace("/", "_"))
+        run.tags(tags or {})
+        return run
+
+
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists of mappings as one level: ``{"net.width": 96}``."""
+    if isinstance(values, Mapping):
+        pairs = [(str(k), v) for k, v in values.items()]
+    elif isinstance(values, list | tuple) and any(isinstance(v, Mapping) for v in values):
+        pairs = [(str(i), v) for i, v in enumerate(values)]
+    else:
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for name, value in pairs:
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else name)
+    return flat
+
+
+def append(path: Path, values: Numbers, step: int) -> None:
+    """Appends one line of numbers to a JSONL file; what JSON can't say (nan, inf) becomes null."""
+    numbers = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as out:
+        out.write(json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n")
+
+
+def clean(name: str) -> str:
+    """``name`` with only what MLflow allows in names."""
+    return re.sub(r"[^\w\-. /]", "_", name)

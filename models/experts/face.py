@@ -1,0 +1,272 @@
+"""Face detection and the 468-point mesh: MediaPipe's nets, our anchors, regions and tracking.
+
+Everything here is a pure function of the frames since the last ``reset``. Runs on the CPU through
+ai-edge-litert; about a millisecond or two a tracked frame on one core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from core.media.crop import invert, warp, warp_points
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.weights import Store
+
+POINTS = 468
+MESH_SIDE = 192
+ROI_SCALE = 1.5  # the mesh net was trained on face boxes enlarged by this much
+MIN_SCORE = 0.5
+OVERLAP = 0.3
+RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners, the person's own right and left
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in a frame.
+
+    Attributes:
+        landmarks: (468, 3) float32; x, y in frame pixels, z in the same unit, smaller is nearer.
+        score: the mesh net's own belief that this is a face, 0 to 1.
+        box: x0, y0, x1, y1 around the landmarks, frame pixels.
+    """
+
+    landmarks: np.ndarray
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A turned square of a frame: centre and side in pixels, angle in radians."""
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    def transform(self, size: int) -> np.ndarray:
+        """Affine map (2, 3) from frame pixels to a ``size`` x ``size`` picture of the region."""
+        scale = size / self.side
+        cos, sin = scale * np.cos(self.angle), scale * np.sin(self.angle)
+        turn = np.array([[cos, sin], [-sin, cos]])
+        middle = (size - 1) / 2 - turn @ np.array([self.x, self.y])
+        return np.hstack([turn, middle[:, None]]).astype(np.float32)
+
+
+class FaceMesh:
+    """Finds faces and follows one of them through a clip.
+
+    Args:
+        store: where the three nets' weights lie.
+        threads: for each net; more than one seldom pays at these sizes.
+
+    Raises:
+        InputError: a weight is missing; the sentence says how to fetch it.
+    """
+
+    def __init__(self, store: Store, threads: int = 1) -> None:
+        self._far = _Detector(
+            store.locate("face_detection_full_range_sparse"), threads, side=192, layers=((4, 1),)
+        )
+        self._near = _Detector(
+            store.locate("face_detection_short_range"), threads, side=128, layers=((8, 2), (16, 6))
+        )
+        self._mesh = _Net(store.locate("face_landmark"), threads)
+        self._last: np.ndarray | None = None
+
+    def reset(self) -> None:
+        """Forgets the tracked face; call it at the start of every clip."""
+        self._last = None
+
+    def track(self, frame: np.ndarray) -> Face | None:
+        """The face followed since ``reset``, or the largest one when there is none to follow.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, the next of the clip.
+        """
+        if self._last is not None:
+            face = self._refine(frame, _around(self._last))
+            if face is not None:
+                self._last = face.landmarks
+                return face
+        faces = self.detect(frame)
+        self._last = faces[0].landmarks if faces else None
+        return faces[0] if faces else None
+
+    def detect(self, frame: np.ndarray) -> list[Face]:
+        """All faces of a frame that detector and mesh net agree on, the largest first.
+
+        The whole frame is searched first; where nothing is found, square parts of it are, the upper
+        ones first, so that a small face in a wide shot is not missed.
+        """
+        for group in _searches(*frame.shape[:2]):
+            regions = [
+                region
+                for square in group
+                for net in (self._far, self._near)
+                for region in net.find(frame, square)
+            ]
+            faces = _distinct([self._refine(frame, region, twice=True) for region in regions])
+            if faces:
+                return faces
+        return []
+
+    def mesh_crop(self, crop: np.ndarray) -> np.ndarray | None:
+        """Landmarks of an already aligned face crop, without detection: for measuring outputs.
+
+        Args:
+            crop: (S, S, 3) uint8 RGB, cut by a ``CropSpec``.
+
+        Returns:
+            (468, 3) float32 in crop pixels, or None when the net sees no face.
+        """
+        side = crop.shape[0]
+        region = _Region(CROP_ROI[0] * side - 0.5, CROP_ROI[1] * side - 0.5, CROP_ROI[2] * side, 0)
+        face = self._refine(crop, region)
+        return None if face is None else face.landmarks
+
+    def _refine(self, frame: np.ndarray, region: _Region, twice: bool = False) -> Face | None:
+        """The mesh inside a region; ``twice`` looks again at the region its own points ask for."""
+        transform = region.transform(MESH_SIDE)
+        picture = warp(frame, transform, MESH_SIDE)
+        outputs = self._mesh(picture.astype(np.float32) / 255)
+        flat, flag = (outputs[0], outputs[1]) if outputs[0].size > 1 else (outputs[1], outputs[0])
+        score = float(_sigmoid(flag.ravel())[0])
+        if score < MIN_SCORE:
+            return None
+        points = flat.reshape(POINTS, 3).astype(np.float32)
+        points[:, :2] = warp_points(points[:, :2] - 0.5, invert(transform))
+        points[:, 2] *= region.side / MESH_SIDE
+        if twice:
+            return self._refine(frame, _around(points))
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        return Face(points, score, (float(low[0]), float(low[1]), float(high[0]), float(high[1])))
+
+
+class _Net:
+    """A .tflite file with one input, run on one picture at a time."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # slow to import
+
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+
+    def __call__(self, picture: np.ndarray) -> list[Any]:
+        self._interpreter.set_tensor(self._input, picture[None])
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index) for index in self._outputs]
+
+
+class _Detector:
+    """A single-shot face detector: 16 numbers and a score for each of its anchors.
+
+    Args:
+        path: the .tflite file.
+        threads: for the net.
+        side: its input's side in pixels.
+        layers: (stride, anchors a cell) of each grid of anchors, in the order of its outputs.
+    """
+
+    def __init__(
+        self, path: Path, threads: int, side: int, layers: tuple[tuple[int, int], ...]
+    ) -> None:
+        self._net, self._side = _Net(path, threads), side
+        self._anchors = np.concatenate([_grid(side // stride, n) for stride, n in layers])
+
+    def find(self, frame: np.ndarray, square: tuple[float, float, float]) -> list[_Region]:
+        """Regions for the mesh net of the faces within a square (x0, y0, side) of the frame."""
+        x0, y0, side = square
+        region = _Region(x0 + side / 2 - 0.5, y0 + side / 2 - 0.5, side, 0.0)
+        picture = warp(frame, region.transform(self._side), self._side, fill=0)
+        raw, logits = self._net(picture.astype(np.float32) / 127.5 - 1)
+        scores = _sigmoid(logits.ravel())
+        keep = np.flatnonzero(scores > MIN_SCORE)
+        if not len(keep):
+            return []
+        values = raw[0][keep].reshape(-1, 8, 2) / self._side
+        values[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep][:, None]
+        corners = np.hstack([values[:, 0] - values[:, 1] / 2, values[:, 1]]) * self._side
+        kept = cv2.dnn.NMSBoxes(corners.tolist(), scores[keep].tolist(), MIN_SCORE, OVERLAP)
+        return [_turned(values[int(i)], square) for i in np.asarray(kept).ravel()]
+
+
+def _grid(cells: int, repeat: int) -> np.ndarray:
+    """Anchor centres in the unit square, (cells * cells * repeat, 2), row by row."""
+    line = (np.arange(cells) + 0.5) / cells
+    y, x = np.meshgrid(line, line, indexing="ij")
+    return np.repeat(np.stack([x.ravel(), y.ravel()], 1), repeat, axis=0)
+
+
+def _turned(values: np.ndarray, square: tuple[float, float, float]) -> _Region:
+    """A detection (centre, size, right eye, left eye, ...) as a region with level eyes."""
+    x0, y0, side = square
+    (x, y), size = values[0], values[1]
+    across = values[3] - values[2]
+    angle = float(np.arctan2(across[1], across[0]))
+    return _Region(x0 + x * side, y0 + y * side, float(size.max()) * side * ROI_SCALE, angle)
+
+
+def _around(points: np.ndarray) -> _Region:
+    """The region of a face whose landmarks are known: the box around them, along its eyes."""
+    across = points[LEFT_EYE, :2] - points[RIGHT_EYE, :2]
+    angle = float(np.arctan2(across[1], across[0]))
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, sin], [-sin, cos]])
+    level = points[:, :2] @ turn.T
+    low, high = level.min(0), level.max(0)
+    x, y = turn.T @ ((low + high) / 2)
+    return _Region(float(x), float(y), float((high - low).max()) * ROI_SCALE, angle)
+
+
+def _searches(height: int, width: int) -> list[list[tuple[float, float, float]]]:
+    """Groups of squares to search, in order: the whole frame, short-side squares, half of those."""
+    long, short = max(height, width), min(height, width)
+    whole = [((width - long) / 2, (height - long) / 2, float(long))]
+    groups = [whole]
+    for side in (short, short / 2):
+        columns = np.linspace(
+            0, width - side, max(1, int(np.ceil((width - side) / (side / 2))) + 1)
+        )
+        rows = np.linspace(0, height - side, max(1, int(np.ceil((height - side) / (side / 2))) + 1))
+        squares = [(float(x), float(y), float(side)) for y in rows for x in columns]
+        upper = [s for s in squares if s[1] + s[2] / 2 <= height / 2]
+        groups += [upper, [s for s in squares if s not in upper]]
+    return [group for group in groups if group]
+
+
+def _distinct(faces: list[Face | None]) -> list[Face]:
+    """One of each face, the largest first."""
+    kept: list[Face] = []
+    found = [face for face in faces if face is not None]
+    for face in sorted(found, key=lambda f: _area(f.box), reverse=True):
+        if all(_shared(face.box, other.box) < OVERLAP for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _area(box: tuple[float, float, float, float]) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    """Overlap of two boxes over the smaller one's area."""
+    both = (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
+    return _area(both) / max(1e-6, min(_area(a), _area(b)))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+
+
+CROP_ROI = (0.5, 0.5, 1.3)
+"""Centre and side of the mesh net's region in an aligned crop, in crop sides."""

@@ -1,0 +1,206 @@
+"""Speech encoders: sound in, one feature vector for every video frame out.
+
+Legend: R = 16000 samples/s; a mel hop is 10 ms; a Whisper vector is 20 ms; a frame is 40 ms.
+
+Whisper's own 30 s window makes every vector depend on up to 30 s around it and on where the window
+was cut. Here windows are 10 s, lie on a fixed 6 s grid that starts 3 s before the sound, and fade
+into each other over 2 s, at least 1 s from either edge. So no vector is within 1 s of a cut, none
+depends on sound more than 9 s away, and sounds of any length work in constant memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.errors import InputError
+from core.weights import Store
+
+RATE = 16000
+FPS = 25
+HOP, N_FFT, MELS = 160, 400, 80
+FRAME_HOPS = RATE // FPS // HOP  # 4 mel hops a video frame
+WINDOW, STEP, LEAD, EDGE = 1000, 600, 300, 100  # mel hops: length, grid, silence before, kept off
+FADE = WINDOW - STEP - 2 * EDGE
+
+# log10 power of the loudest mel band. Whisper takes it from each window, so that one cough changes
+# all its neighbours; a constant keeps frames independent. Measured as the median over real clips.
+LOUDEST = 1.5
+FLOOR = LOUDEST - 8.0  # Whisper keeps 80 dB
+
+WHISPER_WIDTH = 384
+# Measured over real talking clips: one number each, so that a vector never depends on its clip.
+WHISPER_STD = 1.23
+MEL_MEAN, MEL_STD = -0.05, 0.47
+
+
+class SpeechEncoder(Protocol):
+    """Sound to per-frame features.
+
+    Attributes:
+        name: as given to ``load_speech``. dim: length of a feature vector.
+    """
+
+    name: str
+    dim: int
+
+    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+        """Features of ``frames`` frames at 25 fps.
+
+        Args:
+            sound: (samples,) float in [-1, 1], 16 kHz mono; taken as silent after its end.
+            frames: how many; frame i hears the 40 ms from i/25 s on, and their context.
+
+        Returns:
+            (frames, dim) float32, of about unit standard deviation on speech.
+        """
+
+
+def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
+    """Opens a speech encoder: ``whisper-tiny.en`` (768 numbers a frame) or ``log-mel`` (320).
+
+    Args:
+        name: which.
+        store: weights.
+        threads: threads it may use.
+
+    Raises:
+        InputError: unknown name, or its weights are missing.
+    """
+    if name == "whisper-tiny.en":
+        return WhisperSpeech(store.locate("whisper_tiny_en"), threads)
+    if name == "log-mel":
+        return LogMelSpeech()
+    raise InputError(f"no speech encoder {name!r}; there are whisper-tiny.en and log-mel")
+
+
+@functools.cache
+def mel_filters() -> np.ndarray:
+    """Whisper's filter bank: Slaney mel scale and area norm, 0 to 8 kHz; (201, 80) float64."""
+
+    def to_hz(mel: np.ndarray) -> np.ndarray:
+        log_part = 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0)
+        return np.where(mel < 15.0, mel * 200.0 / 3.0, log_part)
+
+    top = 15.0 + 27.0 * np.log(8.0) / np.log(6.4)  # 8 kHz
+    edges = to_hz(np.linspace(0.0, top, MELS + 2))
+    bins = np.linspace(0.0, RATE / 2, N_FFT // 2 + 1)[:, None]
+    rise = (bins - edges[None, :-2]) / np.diff(edges)[None, :-1]
+    fall = (edges[None, 2:] - bins) / np.diff(edges)[None, 1:]
+    area = 2.0 / (edges[2:] - edges[:-2])
+    return np.maximum(0.0, np.minimum(rise, fall)) * area
+
+
+def log_mel(sound: np.ndarray, first: int, hops: int) -> np.ndarray:
+    """Log-mel spectrum as Whisper's, but over a constant 80 dB; hop i is centred at i * 10 ms.
+
+    Args:
+        sound: (samples,) 16 kHz mono.
+        first: index of the first hop; negative is before the sound.
+        hops: how many.
+
+    Returns:
+        (hops, 80) float32, about -1 (silence) to 1.5.
+    """
+    begin = first * HOP - N_FFT // 2
+    end = begin + (hops - 1) * HOP + N_FFT
+    piece = np.zeros(end - begin, np.float64)
+    low, high = max(begin, 0), min(end, len(sound))
+    if low < high:
+        piece[low - begin : high - begin] = sound[low:high]
+    shape = np.lib.stride_tricks.sliding_window_view(piece, N_FFT)[::HOP]
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)
+    power = np.abs(np.fft.rfft(shape * window, axis=-1)) ** 2
+    logs = np.log10(np.maximum(power @ mel_filters(), 1e-10))
+    return ((np.maximum(logs, FLOOR) + 4.0) / 4.0).astype(np.float32)
+
+
+def _check(sound: np.ndarray, frames: int) -> np.ndarray:
+    assert sound.ndim == 1, f"sound must be mono (samples,), got {sound.shape}"
+    assert frames >= 0, f"{frames} frames"
+    return np.nan_to_num(np.asarray(sound, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+class LogMelSpeech:
+    """The four log-mel spectra of each frame: needs no weights, and is weak."""
+
+    name = "log-mel"
+    dim = MELS * FRAME_HOPS
+
+    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+        """See ``SpeechEncoder.features``."""
+        sound = _check(sound, frames)
+        out = np.empty((frames, self.dim), np.float32)
+        for start in range(0, frames, 1500):  # a minute at a time: constant memory
+            count = min(1500, frames - start)
+            mel = log_mel(sound, start * FRAME_HOPS, count * FRAME_HOPS)
+            out[start : start + count] = ((mel - MEL_MEAN) / MEL_STD).reshape(count, self.dim)
+        return out
+
+
+class WhisperSpeech:
+    """Whisper-tiny.en's encoder: the two 20 ms vectors of each frame, side by side.
+
+    Args:
+        folder: CTranslate2 model (``config.json``, ``model.bin``, ``vocabulary.txt``).
+        threads: threads it may use. The model opens at first use, so this pickles.
+    """
+
+    name = "whisper-tiny.en"
+    dim = 2 * WHISPER_WIDTH
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.folder = folder
+        self.threads = threads
+        self._model: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "threads": self.threads, "_model": None}
+
+    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+        """See ``SpeechEncoder.features``."""
+        sound = _check(sound, frames)
+        total = np.zeros((2 * frames, WHISPER_WIDTH), np.float32)
+        fade = _fade()[:, None]
+        for first in _windows(frames):
+            vectors = self._encode(log_mel(sound, first, WINDOW)) * fade
+            begin, end = max(first // 2, 0), min((first + WINDOW) // 2, len(total))
+            total[begin:end] += vectors[begin - first // 2 : end - first // 2]
+        return (total / WHISPER_STD).reshape(frames, self.dim)
+
+    def _encode(self, mel: np.ndarray) -> np.ndarray:
+        import ctranslate2
+
+        if self._model is None:
+            ctranslate2.set_log_level(logging.ERROR)
+            self._model = ctranslate2.models.Whisper(
+                str(self.folder),
+                device="cpu",
+                compute_type="float32",
+                inter_threads=1,
+                intra_threads=self.threads,
+            )
+        given = np.ascontiguousarray(mel.T[None], np.float32)
+        view = self._model.encode(ctranslate2.StorageView.from_array(given))
+        return np.array(view, np.float32)[0]
+
+
+def _windows(frames: int) -> Iterator[int]:
+    """First mel hop of each window that some frame needs."""
+    first = -LEAD
+    while first + EDGE < frames * FRAME_HOPS:
+        yield first
+        first += STEP
+
+
+def _fade() -> np.ndarray:
+    """Weight of each vector in its window (WINDOW / 2,); overlapping windows add up to one."""
+    hop = np.arange(0, WINDOW, 2)
+    rise = np.clip((hop - EDGE) / FADE, 0.0, 1.0)
+    fall = np.clip((WINDOW - EDGE - hop) / FADE, 0.0, 1.0)
+    return np.minimum(rise, fall).astype(np.float32)

@@ -1,0 +1,146 @@
+"""Stage 2: speech to lips vectors by flow matching (Sec. 3.2, Eq. 10-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.checkpoint import CheckpointRef
+from core.contracts import BatchRequest, Sequence60
+from core.errors import InputError
+from core.weights import Store
+from models.flashlips.distillation import encode_clip
+from models.flashlips.parts import Net, Statistics, build, freeze, load_parts
+from models.flow import euler, path_sample
+
+
+class AudioToLips:
+    """Objective of the flow-matching transformer.
+
+    ``past`` of the frames are given clean as history, dropped with probability ``drop_past``; the
+    speech and the references are each dropped with ``drop_condition`` (FLOAT's setting: the
+    FlashLips tables give only T = 60).
+    """
+
+    terms = frozenset({"flow"})
+
+    def __init__(
+        self,
+        net: Net,
+        parents: Mapping[str, CheckpointRef],
+        origin: Mapping[str, Any],
+        store: Store,
+    ) -> None:
+        del store
+        encoder = load_parts(parents["reconstruction"], ["lips_encoder"])
+        self.encoder = freeze(encoder["lips_encoder"])
+        self.fresh = "audio_to_lips" not in parents
+        if self.fresh:
+            self.fmt = build("fmt", net)
+        else:
+            self.fmt = load_parts(parents["audio_to_lips"], ["fmt"])["fmt"]
+        if net["speech_encoder"] != origin["speech"]:
+            raise InputError(
+                f"the shards' speech features are {origin['speech']}, net.speech_encoder is "
+                f"{net['speech_encoder']}: preprocess with that encoder"
+            )
+        self.view = Sequence60(references=int(net["fmt"].get("references", 4)))
+        self.drop_condition = float(net.get("drop_condition", 0.1))
+        self.drop_past = float(net.get("drop_past", 0.5))
+        self.speech_noise = float(net.get("speech_noise", 0.0))
+        self.euler_steps = int(net.get("euler_steps", 10))
+        self.statistics = Statistics()
+
+    def trainable(self) -> Mapping[str, nn.Module]:
+        """The transformer."""
+        return {"fmt": self.fmt}
+
+    def frozen(self) -> Mapping[str, nn.Module]:
+        """The lips encoder that defines the target."""
+        return {"lips_encoder": self.encoder}
+
+    def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Target lips vectors of a clip; their spread sets the unit of the flow."""
+        lips = encode_clip(self.encoder, sample)
+        if self.fresh:
+            self.statistics.add(lips)
+            mean, std = self.statistics.mean_std()
+            self.fmt.mean.copy_(mean)  # type: ignore[operator, union-attr]
+            self.fmt.std.copy_(std)  # type: ignore[operator, union-attr]
+        return {"lips": lips.numpy()}
+
+    def request(self, rng: np.random.Generator) -> BatchRequest:
+        """Sixty frames in a row and K references of the clip."""
+        return BatchRequest(self.view, ("speech", "lips"))
+
+    def _condition(self, batch: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        z = self.fmt.normalise(batch["lips"])  # type: ignore[operator]
+        references = self.fmt.normalise(batch["lips_reference"])  # type: ignore[operator]
+        return z, references.flatten(1), batch["speech"].float()
+
+    def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
+        """Eq. 12 on the new frames."""
+        z, references, speech = self._condition(batch)
+        past, count = self.view.past, len(z)
+
+        def kept(probability: float) -> Any:
+            return (torch.rand(count, generator=rng) >= probability).float().to(z.device)
+
+        references = references * kept(self.drop_condition)[:, None]
+        speech = speech * kept(self.drop_condition)[:, None, None]
+        if self.speech_noise:
+            noise = torch.randn(speech.shape, generator=rng).to(z.device)
+            speech = speech + self.speech_noise * noise
+        noise = torch.randn(z.shape, generator=rng).to(z.device)
+        t = torch.rand(count, generator=rng).to(z.device)
+        path = path_sample(z, noise, t)
+        history = z[:, :past] * kept(self.drop_past)[:, None, None]
+        v = self.fmt.net(  # type: ignore[operator, union-attr]
+            torch.cat([history, path.z_t[:, past:]], 1), t, speech, references
+        )
+        return {"flow": ((v - path.u)[:, past:] ** 2).mean()}
+
+    def measure(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
+        """Error of the generated vectors, against holding the mean of the references."""
+        z, references, speech = self._condition(batch)
+        past = self.view.past
+        new = generate(self.fmt, speech, references, z[:, :past] * 0, self.euler_steps)
+        held = references.view(len(z), -1, z.shape[-1]).mean(1, keepdim=True)
+        return {
+            "error": (new - z[:, past:]).abs().mean((1, 2)),
+            "copy_error": (held - z[:, past:]).abs().mean((1, 2)),
+        }
+
+    def picture(self, batch: Mapping[str, Any]) -> np.ndarray | None:
+        """Curves are drawn by the report."""
+        return None
+
+
+def generate(
+    fmt: nn.Module, speech: Any, references: Any, history: Any, steps: int, noise: Any = None
+) -> Any:
+    """New frames of one window, in the transformer's units.
+
+    Args:
+        fmt: ``FMTWithScale``. speech: (B, past + new, D). references: (B, K * 12).
+        history: (B, past, 12), zeros at the start of a sound. steps: Euler steps.
+        noise: (B, new, 12) start of the flow; None starts from its mean, zero, which gives the
+            steady middle of what the sound allows rather than one draw of it.
+
+    Returns:
+        (B, new, 12).
+    """
+    past = history.shape[1]
+    if noise is None:
+        noise = torch.zeros_like(speech[:, past:, : history.shape[-1]])
+
+    def velocity(z: Any, t: Any) -> Any:
+        return fmt.net(  # type: ignore[operator, union-attr]
+            torch.cat([history, z], 1), t, speech, references
+        )[:, past:]
+
+    return euler(velocity, noise, steps)

@@ -1,0 +1,145 @@
+"""A trained FlashLips, all stages together: what the predictor and the evaluation render with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.checkpoint import CheckpointRef, read_card
+from core.errors import InputError
+from core.weights import Store
+from models.experts.codec import load_codec
+from models.flashlips.audio_to_lips import generate
+from models.flashlips.parts import freeze, images, load_parts, pixels
+
+PARTS = {
+    "reconstruction": ("editor", "lips_encoder"),
+    "distillation": ("image_encoder",),
+    "lips_change": ("editor",),
+    "audio_to_lips": ("fmt",),
+}
+PAST, NEW = 10, 50
+
+
+class FlashLips:
+    """The system's nets, frozen, with numpy at the border.
+
+    Args:
+        folder: holds one checkpoint folder a stage (``reconstruction``, ``distillation``, ...).
+        store: pretrained weights.
+
+    Raises:
+        InputError: a stage is missing, or its codec is not the one here.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        missing = [stage for stage in PARTS if not (folder / stage).is_dir()]
+        if missing:
+            raise InputError(
+                f"{folder} lacks the stage {missing[0]!r}: name a folder that holds "
+                f"{', '.join(PARTS)}"
+            )
+        self.folder = folder
+        self.cards: dict[str, CheckpointRef] = {s: read_card(folder / s) for s in PARTS}
+        self.card = self.cards["lips_change"]
+        parts = {s: load_parts(self.cards[s], names) for s, names in PARTS.items()}
+        self.masked_editor = freeze(parts["reconstruction"]["editor"])
+        self.lips_encoder = freeze(parts["reconstruction"]["lips_encoder"])
+        self.image_encoder = freeze(parts["distillation"]["image_encoder"])
+        self.editor = freeze(parts["lips_change"]["editor"])
+        self.fmt = freeze(parts["audio_to_lips"]["fmt"])
+        self.codec = load_codec(self.card.codec.partition("@")[0], store)
+        for stage, card in self.cards.items():
+            if card.codec != self.codec.id:
+                raise InputError(
+                    f"{folder / stage} was trained on codec {card.codec}, here is {self.codec.id}: "
+                    "train it again or bring that codec"
+                )
+        self.references = int(self.cards["audio_to_lips"].net["fmt"].get("references", 4))
+
+    @torch.inference_mode()
+    def encode(self, crops: np.ndarray) -> torch.Tensor:
+        """(N,S,S,3) uint8 -> latents (N,C,h,w)."""
+        return self.codec.encode(images(torch.from_numpy(crops)))
+
+    @torch.inference_mode()
+    def decode(self, z: Any, batch: int = 32) -> np.ndarray:
+        """Latents (N,C,h,w) -> crops (N,S,S,3) uint8."""
+        return np.concatenate(
+            [pixels(self.codec.decode(z[i : i + batch])).numpy() for i in range(0, len(z), batch)]
+        )
+
+    @torch.inference_mode()
+    def lips(self, expression: np.ndarray, crops: np.ndarray, batch: int = 64) -> torch.Tensor:
+        """True lips vectors by the full encoder: (N,E), (N,S,S,3) -> (N,12)."""
+        return torch.cat(
+            [
+                self.lips_encoder(
+                    torch.from_numpy(expression[i : i + batch]),
+                    images(torch.from_numpy(crops[i : i + batch])),
+                )
+                for i in range(0, len(crops), batch)
+            ]
+        )
+
+    @torch.inference_mode()
+    def image_lips(self, crops: np.ndarray) -> torch.Tensor:
+        """Lips vectors by the distilled encoder, from pixels alone: (N,S,S,3) -> (N,12)."""
+        return self.image_encoder(images(torch.from_numpy(crops)))
+
+    @torch.inference_mode()
+    def paint(self, editor: nn.Module, z_in: Any, z_ref: Any, lips: Any, batch: int = 32) -> Any:
+        """Runs an editor over many frames with one reference.
+
+        Args:
+            editor: ``masked_editor`` (``z_in`` masked) or ``editor`` (``z_in`` the source's own).
+            z_in: (N,C,h,w). z_ref: (1,C,h,w). lips: (N,12).
+
+        Returns:
+            (N,C,h,w).
+        """
+        reference = editor.reference(z_ref)  # type: ignore[operator]
+        parts = []
+        for i in range(0, len(z_in), batch):
+            z = z_in[i : i + batch].float()
+            parts.append(editor(z, reference.expand(len(z), -1, -1, -1), lips[i : i + batch]))
+        return torch.cat(parts)
+
+    @torch.inference_mode()
+    def speak(
+        self,
+        speech: np.ndarray,
+        references: Any,
+        steps: int = 10,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> torch.Tensor:
+        """Lips vectors for a sound of any length.
+
+        Args:
+            speech: (T,D) features. references: (K,12) lips vectors of the person.
+            steps: Euler steps. temperature: spread of the flow's start; 0 is its mean.
+            seed: of the start.
+
+        Returns:
+            (T,12).
+        """
+        rng = torch.Generator().manual_seed(seed)
+        held = self.fmt.normalise(references).reshape(1, -1)  # type: ignore[operator]
+        total = len(speech)
+        padded = np.concatenate([np.repeat(speech[:1], PAST, 0), speech])
+        padded = np.concatenate([padded, np.repeat(speech[-1:], NEW, 0)]).astype(np.float32)
+        history = torch.zeros(1, PAST, references.shape[-1])
+        parts = []
+        for start in range(0, total, NEW):
+            window = torch.from_numpy(padded[start : start + PAST + NEW])[None]
+            noise = temperature * torch.randn(1, NEW, references.shape[-1], generator=rng)
+            new = generate(self.fmt, window, held, history, steps, noise)
+            parts.append(new[0])
+            history = new[:, -PAST:]
+        z = torch.cat(parts)[:total]
+        return self.fmt.restore(z)  # type: ignore[operator]

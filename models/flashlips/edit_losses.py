@@ -1,0 +1,68 @@
+"""Eq. 4-6 for an edited latent: in latent space, and in pixels of a decoded mouth window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.flashlips.parts import images, latent_mask
+from models.losses.l1 import mae, masked_mae
+
+LATENT_TERMS = frozenset({"lat_l1", "lat_l1_mask"})
+PIXEL_TERMS = frozenset({"pix_l1_mask", "pix_l1_lips"})
+
+
+class EditLosses:
+    """The losses of Eq. 9 that need no perceptual backbone.
+
+    Decoding is most of a step's cost, so the pixel terms look at a window around the mouth and at
+    a part of the batch (speed lever of the recipe; both at full is the paper's setting).
+
+    Args:
+        codec: frozen codec; gradients flow through ``decode``.
+        tau_lips: pixels of lips mask below which a sample has no lips term (Eq. 6).
+        window: latent rows and columns to decode (top, bottom, left, right), or None for all.
+        fraction: share of the batch whose pixels are compared.
+    """
+
+    terms = LATENT_TERMS | PIXEL_TERMS
+
+    def __init__(
+        self,
+        codec: Any,
+        tau_lips: float,
+        window: tuple[int, int, int, int] | None,
+        fraction: float,
+    ) -> None:
+        self.codec, self.tau_lips = codec, tau_lips
+        self.window, self.fraction = window, fraction
+
+    def __call__(self, z: Any, z_true: Any, batch: Mapping[str, Any], x_true: Any) -> dict[str, Any]:
+        """Named terms.
+
+        Args:
+            z, z_true: edited and wanted latents (B,C,h,w).
+            batch: holds ``mask`` and ``lips_mask`` (B,S,S bool).
+            x_true: wanted pixels (B,S,S,3) uint8, or None to decode ``z_true`` for them.
+        """
+        difference = z - z_true
+        m = latent_mask(batch["mask"], z.shape[-1])
+        terms = {"lat_l1": mae(difference), "lat_l1_mask": masked_mae(difference, m).mean()}
+        count = max(1, round(len(z) * self.fraction)) if self.fraction else 0
+        if not count:
+            return {**terms, "pix_l1_mask": difference.sum() * 0, "pix_l1_lips": difference.sum() * 0}
+        size = z.shape[-1]
+        top, bottom, left, right = self.window or (0, size, 0, size)
+        s = self.codec.stride
+        rows, cols = slice(top * s, bottom * s), slice(left * s, right * s)
+        x = self.codec.decode(z[:count, :, top:bottom, left:right])
+        if x_true is None:
+            target = self.codec.decode(z_true[:count, :, top:bottom, left:right]).detach()
+        else:
+            target = images(x_true[:count])[:, :, rows, cols]
+        mask = batch["mask"][:count, None, rows, cols].float()
+        lips = batch["lips_mask"][:count, None, rows, cols].float()
+        valid = lips.sum((1, 2, 3)) >= self.tau_lips
+        terms["pix_l1_mask"] = masked_mae(x - target, mask).mean()
+        terms["pix_l1_lips"] = (masked_mae(x - target, lips) * valid).mean()
+        return terms

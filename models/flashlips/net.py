@@ -1,0 +1,146 @@
+"""Nets of FlashLips: the editor (Sec. 3.1.1, Fig. 3) and the lips encoders (Fig. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from models.blocks.resnet import ResBlock, ResNet
+from models.flashlips.unet import UNet
+
+MOUTH = (0.50, 0.98, 0.22, 0.78)
+"""Rows and columns of the canonical crop (top, bottom, left, right) that the mouth-crop CNN sees."""
+
+
+class ReferenceNet(nn.Module):
+    """f_ref: the reference latent, 4 -> 32 learned channels, beside the raw latent itself.
+
+    (B, C, h, w) -> (B, out + C, h, w).
+    """
+
+    def __init__(self, latent: int = 4, out: int = 32, width: int = 128, blocks: int = 2) -> None:
+        super().__init__()
+        groups = min(32, width // 4)
+        self.net = nn.Sequential(
+            nn.Conv2d(latent, width, 3, padding=1),
+            *(ResBlock(width, width, groups) for _ in range(blocks)),
+            nn.GroupNorm(groups, width),
+            nn.SiLU(),
+            nn.Conv2d(width, out, 3, padding=1),
+        )
+
+    def forward(self, z_ref: Any) -> Any:
+        """Learned channels first, then the latent as it is."""
+        return torch.cat([self.net(z_ref), z_ref], 1)
+
+
+class Editor(nn.Module):
+    """The one-step latent editor: predicts a residual to its input latent (Eq. 1-3).
+
+    The same net is trained masked (reconstruction) and mask-free (LipsChange); in the second the
+    source's latent takes the masked one's place and no mask enters anywhere.
+    """
+
+    def __init__(
+        self,
+        latent: int = 4,
+        lips: int = 12,
+        reference: Mapping[str, int] | None = None,
+        unet: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.f_ref = ReferenceNet(latent, **(reference or {}))
+        learned = (reference or {}).get("out", 32)
+        self.unet = UNet(latent + learned + latent + lips, latent, **(unet or {}))
+        nn.init.zeros_(self.unet.conv_out.weight)
+        nn.init.zeros_(self.unet.conv_out.bias)
+
+    def reference(self, z_ref: Any) -> Any:
+        """Features of the reference latent; cached over a video. (B,C,h,w) -> (B,C',h,w)."""
+        return self.f_ref(z_ref)
+
+    def forward(self, z_in: Any, reference: Any, lips: Any) -> Any:
+        """Edited latent.
+
+        Args:
+            z_in: (B,C,h,w) masked latent, or the source's own when mask-free.
+            reference: (B,C',h,w) from ``reference``. lips: (B,12).
+        """
+        tiled = lips[:, :, None, None].expand(-1, -1, *z_in.shape[-2:])
+        return z_in + self.unet(torch.cat([z_in, reference, tiled], 1))
+
+
+def mouth_crop(images: Any, size: int) -> Any:
+    """The mouth's region of canonical crops: (B,3,S,S) -> (B,3,size,size)."""
+    top, bottom, left, right = (round(x * images.shape[-1]) for x in MOUTH)
+    part = images[:, :, top:bottom, left:right]
+    return F.interpolate(part, (size, size), mode="bilinear", antialias=True)
+
+
+class LipsEncoder(nn.Module):
+    """Frozen expression features -> MLP (8-D), beside a mouth-crop CNN (4-D) (Fig. 4, Table 5).
+
+    The two are concatenated to 12-D. Sec. 3.1.1 writes a sum, Table 5 and Fig. 4 "8D+4D".
+    """
+
+    def __init__(
+        self,
+        expression: int,
+        main: int = 8,
+        residual: int = 4,
+        hidden: int = 128,
+        width: int = 64,
+        layers: Sequence[int] = (2, 2, 2, 2),
+        mouth: int = 96,
+    ) -> None:
+        super().__init__()
+        self.mouth = mouth
+        self.register_buffer("mean", torch.zeros(expression))
+        self.register_buffer("scale", torch.ones(expression))
+        self.head = nn.Sequential(
+            nn.Linear(expression, hidden), nn.SiLU(),
+            nn.Linear(hidden, hidden), nn.SiLU(),
+            nn.Linear(hidden, main),
+        )  # fmt: skip
+        self.residual = ResNet(residual, layers, width) if residual else None
+
+    def forward(self, expression: Any, images: Any) -> Any:
+        """Lips vectors.
+
+        Args:
+            expression: (B,E) frozen features. images: (B,3,S,S) crops in [-1,1].
+
+        Returns:
+            (B, main + residual).
+        """
+        z_main = self.head((expression - self.mean) * self.scale)
+        if self.residual is None:
+            return z_main
+        return torch.cat([z_main, self.residual(mouth_crop(images, self.mouth))], 1)
+
+
+class ImageLipsEncoder(nn.Module):
+    """The distilled encoder: one ResNet from the face crop to the lips vector (ResNet-34 at 384).
+
+    (B,3,S,S) in [-1,1] -> (B, lips).
+    """
+
+    def __init__(
+        self,
+        lips: int = 12,
+        layers: Sequence[int] = (3, 4, 6, 3),
+        width: int = 64,
+        size: int = 384,
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.net = ResNet(lips, layers, width)
+
+    def forward(self, images: Any) -> Any:
+        """Crops to lips vectors."""
+        images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        return self.net(images)

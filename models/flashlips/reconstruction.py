@@ -1,0 +1,138 @@
+"""Stage 1a: masked reconstruction with the lips encoder trained beside the editor (Sec. 3.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from core.checkpoint import CheckpointRef
+from core.contracts import BatchRequest, FramePair
+from core.errors import InputError
+from core.weights import Store
+from models.experts.codec import load_codec
+from models.flashlips.edit_losses import EditLosses
+from models.flashlips.parts import (
+    Net,
+    Statistics,
+    build,
+    freeze,
+    images,
+    latent_mask,
+    load_parts,
+    pixels,
+)
+from models.losses.l1 import masked_mae
+
+FIELDS = ("crop", "mask", "lips_mask", "expression", "latent_source", "latent_masked")
+
+
+def codec_of(origin: Mapping[str, Any], net: Net, store: Store) -> Any:
+    """The frozen codec that made the shards' latents.
+
+    Raises:
+        InputError: its channels are not the net's.
+    """
+    codec = load_codec(str(origin["codec"]).partition("@")[0], store)
+    if codec.id != origin["codec"]:
+        raise InputError(
+            f"the shards' latents come from codec {origin['codec']}, here is {codec.id}: "
+            "preprocess again"
+        )
+    if codec.channels != net["latent"]:
+        raise InputError(
+            f"codec {codec.id} has {codec.channels} channels, net.latent is {net['latent']}: "
+            f"--set net.latent={codec.channels}"
+        )
+    return freeze(codec)
+
+
+def edit_losses(codec: Any, net: Net) -> EditLosses:
+    """The pixel-loss settings of a recipe's net."""
+    window = net.get("pixel_window")
+    return EditLosses(
+        codec,
+        float(net.get("tau_lips", 0.0)),
+        tuple(window) if window else None,
+        float(net.get("pixel_fraction", 1.0)),
+    )
+
+
+class Reconstruction:
+    """Objective of masked reconstruction: Eq. 1-6, 9."""
+
+    terms = EditLosses.terms
+
+    def __init__(
+        self,
+        net: Net,
+        parents: Mapping[str, CheckpointRef],
+        origin: Mapping[str, Any],
+        store: Store,
+    ) -> None:
+        self.codec = codec_of(origin, net, store)
+        names = ("editor", "lips_encoder")
+        self.fresh = "reconstruction" not in parents
+        self.parts: dict[str, nn.Module] = (
+            {name: build(name, net) for name in names}
+            if self.fresh
+            else load_parts(parents["reconstruction"], names)
+        )
+        self.compare = edit_losses(self.codec, net)
+        self.statistics = Statistics()
+
+    def trainable(self) -> Mapping[str, nn.Module]:
+        """The editor (with f_ref) and the lips encoder."""
+        return self.parts
+
+    def frozen(self) -> Mapping[str, nn.Module]:
+        """The codec."""
+        return {"codec": self.codec}
+
+    def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """Gathers the spread of expression features, to feed the encoder unit variance."""
+        if self.fresh:
+            self.statistics.add(torch.as_tensor(sample["expression"]))
+            mean, std = self.statistics.mean_std()
+            encoder = self.parts["lips_encoder"]
+            encoder.mean.copy_(mean)  # type: ignore[operator, union-attr]
+            encoder.scale.copy_(1 / std)  # type: ignore[operator, union-attr]
+        return {}
+
+    def request(self, rng: np.random.Generator) -> BatchRequest:
+        """A source and a reference frame of one clip."""
+        return BatchRequest(FramePair(), FIELDS)
+
+    def edit(self, batch: Mapping[str, Any]) -> Any:
+        """The reconstructed latent of a batch (Eq. 1, 3)."""
+        editor, encoder = self.parts["editor"], self.parts["lips_encoder"]
+        lips = encoder(batch["expression"], images(batch["crop"]))
+        reference = editor.reference(batch["latent_source_reference"])  # type: ignore[operator]
+        return editor(batch["latent_masked"], reference, lips)
+
+    def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
+        """Eq. 4-6 on the reconstructed latent."""
+        return self.compare(self.edit(batch), batch["latent_source"], batch, batch["crop"])
+
+    def measure(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
+        """Masked latent error, against copying the reference frame's latent."""
+        true = batch["latent_source"]
+        m = latent_mask(batch["mask"], true.shape[-1])
+        return {
+            "error": masked_mae(self.edit(batch) - true, m),
+            "copy_error": masked_mae(batch["latent_source_reference"] - true, m),
+        }
+
+    def picture(self, batch: Mapping[str, Any]) -> np.ndarray:
+        """Columns: reference, masked, reconstruction, truth."""
+        z = [batch["latent_source_reference"], batch["latent_masked"], self.edit(batch)]
+        return sheet([pixels(self.codec.decode(x)) for x in z], batch["crop"])
+
+
+def sheet(columns: list[Any], crops: Any) -> np.ndarray:
+    """Crops (B,S,S,3) side by side: one row a sample."""
+    rows = torch.cat([*columns, crops], 2)
+    return np.asarray(rows.reshape(-1, *rows.shape[2:]).cpu())

@@ -1,0 +1,55 @@
+"""Any tree of video files: every file with a video's suffix is one clip.
+
+Source: yours. Licence: yours to know. The speaker is taken to be the file's stem.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.clip import Clip
+from core.errors import InputError
+
+SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv .3gp .ogv .vob".split()
+)
+
+
+def clips(root: Path) -> Iterator[Clip]:
+    """One clip a file, in the order of their paths.
+
+    Links to folders are followed, each real folder once, so loops end.
+
+    Args:
+        root: a folder, or one video file.
+
+    Raises:
+        InputError: nothing at ``root``, or no video file below it.
+    """
+    if root.is_file():
+        found = [root]
+    elif root.is_dir():
+        found = sorted(_walk(root), key=lambda path: path.relative_to(root).parts)
+    else:
+        raise InputError(f"no file or folder at {root}; check --source")
+    if not found:
+        raise InputError(f"no video file below {root}; known suffixes: {' '.join(sorted(SUFFIXES))}")
+    for path in found:
+        yield Clip(id="", source=str(path), facts={"speaker": path.stem})
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for folder, names, files in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        place = (status.st_dev, status.st_ino)
+        if place in seen:
+            names.clear()
+            continue
+        seen.add(place)
+        names.sort()  # which of two links to one folder is taken must not be chance
+        for name in files:
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Path(folder) / name

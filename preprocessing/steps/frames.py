@@ -1,0 +1,43 @@
+"""A segment's frames: kept in memory when they are few, decoded again when they are many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from core.sample import FPS
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of a span at 25 fps, iterated any number of times.
+
+    Ten seconds of 1080p are 1.5 GB, so a large segment's frames are decoded anew each time. What is
+    kept does not travel: a pickled value decodes again on the other side.
+
+    Attributes:
+        source: the video file. span_s: (start, end) in seconds. count: at most so many frames.
+        kept: the frames themselves, or None.
+    """
+
+    source: str
+    span_s: tuple[float, float]
+    count: int
+    kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """(H, W, 3) uint8 RGB frames in order."""
+        from core.media.video import read_frames_at
+
+        if self.kept is not None:
+            yield from self.kept
+            return
+        pairs = read_frames_at(Path(self.source), FPS, self.span_s)
+        for (_, frame), _ in zip(pairs, range(self.count), strict=False):
+            yield frame
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "kept": None}

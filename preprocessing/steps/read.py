@@ -1,0 +1,97 @@
+"""Reads a segment: its sound at 16 kHz mono and its frames at 25 fps, both by timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from core.clip import Clip
+from core.errors import InputError
+from core.sample import FPS, SAMPLE_RATE
+from preprocessing.steps.frames import Frames
+
+AROUND_S = 12.0
+"""Sound kept on either side for the speech encoder; it must exceed the encoder's reach (9 s)."""
+GRID_S = 6.0
+"""Sound around starts on this grid, the speech encoder's own: windows fall as in the whole clip."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Adds frames, sound_around (dict: sound, offset) and sound (FLAC bytes).
+
+    Attributes:
+        no_sound: what to do with a clip that has none.
+        keep_mb: decoded frames of a segment stay in memory up to this size.
+        truncated: a segment with less than this part of its promised frames is rejected.
+    """
+
+    no_sound: Literal["reject", "silence"] = "reject"
+    keep_mb: int = 400
+    truncated: float = 0.9
+    _last: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    name = "read"
+    needs = frozenset[str]()
+    adds = frozenset({"frames", "sound", "sound_around"})
+
+    def setup(self) -> None:
+        """Nothing to load."""
+        object.__setattr__(self, "_last", {})
+
+    def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
+        """Reads; 1:1."""
+        for clip in clips:
+            if not clip.facts["has_sound"] and self.no_sound == "reject":
+                yield clip.rejected(self.name, "no sound")
+            else:
+                yield self._read(clip)
+
+    def _read(self, clip: Clip) -> Clip:
+        from core.media.audio import encode_flac
+
+        assert clip.span_s is not None, "segment comes before read"
+        start_s, end_s = clip.span_s
+        promised = round((end_s - start_s) * FPS)
+        frames = Frames(clip.source, clip.span_s, promised)
+        megabytes = promised * int(clip.facts["width"]) * int(clip.facts["height"]) * 3 / 1e6
+        count = promised
+        if megabytes <= self.keep_mb:
+            kept = tuple(frames)
+            count = len(kept)
+            frames = replace(frames, count=count, kept=kept)
+        if count < self.truncated * promised:
+            return clip.rejected(self.name, "fewer frames than promised", count, promised)
+        whole = self._sound(clip)
+        offset_s = max(0.0, GRID_S * np.floor((start_s - AROUND_S) / GRID_S))
+        around = whole[_at(offset_s) : _at(end_s + AROUND_S)]
+        sound = np.zeros(count * SAMPLE_RATE // FPS, np.float32)
+        heard = whole[_at(start_s) :][: len(sound)]
+        sound[: len(heard)] = heard
+        return clip.having(
+            frames=frames,
+            sound=encode_flac(sound, SAMPLE_RATE),
+            sound_around={"sound": around, "offset": round((start_s - offset_s) * FPS)},
+        )
+
+    def _sound(self, clip: Clip) -> np.ndarray:
+        """The whole file's sound; segments of one file come one after another, so one is kept."""
+        from core.media.audio import read_sound
+
+        if self._last.get("source") != clip.source:
+            if clip.facts["has_sound"]:
+                sound = read_sound(Path(clip.source), SAMPLE_RATE)
+            else:
+                sound = np.zeros(_at(float(clip.facts["duration_s"])), np.float32)
+            self._last.update(source=clip.source, sound=sound)
+        found: np.ndarray = self._last["sound"]
+        if clip.facts["has_sound"] and not len(found):
+            raise InputError(f"{clip.source}: its sound stream is empty; record it again")
+        return found
+
+
+def _at(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)

@@ -1,0 +1,71 @@
+"""Settings: the environment is read in one place and checked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from infra.settings import REPO, Settings, settings
+
+
+def test_defaults_need_no_environment():
+    found = settings({})
+    assert found.weights == (REPO / "weights",)
+    assert found.runs == Path("runs")
+    assert found.mlflow_uri == f"sqlite:///{Path('runs/mlflow.db').resolve()}"
+    assert found.workers == 1
+    assert found.threads >= 1
+    assert found.store().folders == found.weights
+
+
+def test_the_environment_changes_them(tmp_path):
+    env = {
+        "FLASHLIPS_WEIGHTS": f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}",
+        "FLASHLIPS_RUNS": str(tmp_path / "runs"),
+        "FLASHLIPS_MLFLOW_URI": "http://localhost:5000",
+        "FLASHLIPS_WORKERS": "2",
+        "FLASHLIPS_THREADS": "3",
+    }
+    found = settings(env)
+    assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
+    assert (found.mlflow_uri, found.workers, found.threads) == ("http://localhost:5000", 2, 3)
+    assert {row["variable"] for row in found.describe()} == set(env)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FLASHLIPS_WORKERS", "two", "whole number"),
+        ("FLASHLIPS_WORKERS", "0", "1 or more"),
+        ("FLASHLIPS_THREADS", "-1", "1 or more"),
+        ("FLASHLIPS_MLFLOW_URI", "localhost", "must be an address"),
+    ],
+)
+def test_a_bad_value_names_its_variable(name, value, words):
+    with pytest.raises(InputError, match=words) as error:
+        settings({name: value})
+    assert name in str(error.value)
+
+
+def test_runs_must_be_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        Settings(runs=tmp_path / "file")
+
+
+def test_quiet_switches_telemetry_off_but_keeps_what_is_set():
+    program = (
+        "import os; from infra.settings import quiet; quiet(); "
+        "print(*[os.environ[n] for n in ('RAY_USAGE_STATS_ENABLED', 'DO_NOT_TRACK',"
+        " 'PREFECT_SERVER_ANALYTICS_ENABLED', 'MLFLOW_DISABLE_TELEMETRY', 'HF_HUB_OFFLINE')])"
+    )
+    env = {"PATH": os.environ["PATH"], "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(REPO)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "1", "false", "true", "0"]

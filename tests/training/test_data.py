@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.contracts import BatchRequest, FramePair, Sequence60
+from core.errors import InputError
+from core.sample import time_split
+from core.shards import read_samples
+from tests.training import dummy
+from training import data
+
+PAIR = BatchRequest(FramePair(), ("speech", "opening", "crop"))
+FIELDS = ("speech", "opening", "crop")
+
+
+def load(shards, **changes):
+    return data.load(shards, FIELDS, **changes)
+
+
+def frame_numbers(crop):
+    """The dummy writes each frame's number into its pixels."""
+    return crop[..., 0, 0, 0].numpy()
+
+
+def test_segments_of_a_clip_are_joined_and_split_by_the_clips_time(shards):
+    loaded = load(shards)
+    batch = loaded.batch(PAIR, 400, seed=0, step=0)
+    source = frame_numbers(batch["crop"])
+    assert source.max() == 92, "120 frames: 96 to train, less the gap of 3"
+    assert source.min() == 0
+    assert frame_numbers(batch["crop_other"]).max() <= 92
+    late = list(loaded.held_out("held_out", PAIR, samples=60, size=16))
+    assert sum(len(b["speaker"]) for b in late) == 60
+    for held in late:
+        assert frame_numbers(held["crop"]).min() >= 96
+        assert frame_numbers(held["crop_reference"]).max() <= 92
+
+
+def test_batches_depend_on_seed_step_and_rank_only(shards):
+    one, two = load(shards), load(shards)
+    a = one.batch(PAIR, 8, seed=3, step=5, rank=1)
+    two.batch(PAIR, 8, seed=3, step=4, rank=1)
+    b = two.batch(PAIR, 8, seed=3, step=5, rank=1)
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    for other in ({"seed": 4}, {"step": 6}, {"rank": 0}):
+        c = one.batch(PAIR, 8, **{"seed": 3, "step": 5, "rank": 1, **other})
+        assert not torch.equal(a["speech"], c["speech"])
+
+
+def test_types_and_keys(shards):
+    batch = load(shards).batch(PAIR, 4, seed=0, step=0)
+    suffixes = ("", "_reference", "_other")
+    assert set(batch) == {f + s for f in FIELDS for s in suffixes} | {"speaker"}
+    assert batch["crop"].dtype == torch.uint8
+    assert batch["speech"].dtype == torch.float32
+    assert batch["speech"].shape == (4, dummy.DIM)
+    assert batch["speaker"].dtype == torch.int64
+
+
+def test_pairs_are_of_one_clip_and_apart(shards):
+    request = BatchRequest(FramePair(min_gap=10), ("crop",))
+    batch = load(shards).batch(request, 200, seed=0, step=0)
+    apart = np.abs(
+        frame_numbers(batch["crop"]).astype(int) - frame_numbers(batch["crop_reference"])
+    )
+    assert apart.min() > 10
+
+
+def test_windows_run_on_and_stay_in_their_part(shards):
+    request = BatchRequest(Sequence60(20, 5, 3), ("crop", "speech"))
+    loaded = load(shards)
+    batch = loaded.batch(request, 200, seed=0, step=0)
+    frames = frame_numbers(batch["crop"]).astype(int)
+    assert frames.shape == (200, 20)
+    assert (np.diff(frames, axis=1) == 1).all()
+    assert frames.max() <= 92
+    assert batch["target"].all()
+    references = frame_numbers(batch["crop_reference"]).astype(int)
+    assert references.shape == (200, 3)
+    inside = (references >= frames[:, :1]) & (references <= frames[:, -1:])
+    assert not inside.any()
+    for held in loaded.held_out("held_out", request, samples=12, size=12):
+        frames = frame_numbers(held["crop"]).astype(int)
+        assert frames[:, 5:].min() >= 96, "new frames lie in held-out time"
+        assert held["target"][:, 5:].all()
+        assert frame_numbers(held["crop_reference"]).max() <= 92
+
+
+def test_clips_shorter_than_the_window_mark_what_counts(tmp_path):
+    loaded = load(dummy.write_clips(tmp_path, people=2, frames=30))  # 24 - 3 to train, 6 held out
+    request = BatchRequest(Sequence60(40, 10, 4), ("crop",))
+    batch = loaded.batch(request, 8, seed=0, step=0)
+    frames = frame_numbers(batch["crop"]).astype(int)
+    assert (frames[:, -21:] == np.arange(21)).all()
+    assert (frames[:, :19] == 0).all(), "the first frame stands for what was before it"
+    assert (batch["target"].numpy() == (np.arange(40) >= 19)).all()
+    held = next(loaded.held_out("held_out", request, samples=4, size=4))
+    assert (frame_numbers(held["crop"])[:, -6:] == np.arange(24, 30)).all()
+    assert (held["target"].numpy() == (np.arange(40) >= 34)).all()
+
+
+def test_excluded_people_are_measured_and_never_trained_on(shards):
+    loaded = load(shards, exclude_speakers=("person1", "person4"))
+    excluded = {loaded.speakers.index("person1"), loaded.speakers.index("person4")}
+    drawn = set(loaded.batch(PAIR, 500, seed=0, step=0)["speaker"].tolist())
+    assert drawn == set(range(6)) - excluded
+    assert loaded.parts() == ("held_out", "other_people")
+    others = next(loaded.held_out("other_people", PAIR, samples=8, size=8))
+    assert set(others["speaker"].tolist()) == excluded
+    with pytest.raises(InputError, match="exclude_speakers"):
+        load(shards, exclude_speakers=tuple(f"person{i}" for i in range(6)))
+
+
+def test_derived_fields_are_made_once_and_others_let_go(shards):
+    loaded = data.load(
+        shards, ("speech",), derive=lambda s: {"twice": 2 * s["speech"]}, keep=("twice",)
+    )
+    batch = loaded.batch(BatchRequest(FramePair(), ("twice",)), 4, seed=0, step=0)
+    assert batch["twice"].shape == (4, dummy.DIM)
+    with pytest.raises(AssertionError, match="in memory are"):
+        loaded.batch(BatchRequest(FramePair(), ("speech",)), 4, seed=0, step=0)
+
+
+def test_shards_are_checked_before_anything_starts(shards, nothing, tmp_path):
+    from training.job import train_here
+
+    with pytest.raises(InputError, match="has no mask"):
+        train_here(dummy.recipe(stage="masked"), shards, {}, tmp_path / "o", nothing)
+    with pytest.raises(InputError, match="manifest"):
+        train_here(dummy.recipe(), tmp_path, {}, tmp_path / "o", nothing)
+    first = train_here(dummy.recipe(steps=1), shards, {}, tmp_path / "1", nothing)
+    other = dummy.write_clips(tmp_path / "s", people=1, origin={"crop": "dummy@8", "codec": "none"})
+    with pytest.raises(InputError, match=r"crop dummy@8 but first .* trained with dummy@4"):
+        train_here(dummy.recipe(stage="second"), other, {"first": first}, tmp_path / "2", nothing)
+    assert not (tmp_path / "2").exists()
+
+
+def test_webdataset_reads_our_tars(shards):
+    import webdataset
+
+    path = next(shards.glob("*.tar"))
+    read = webdataset.WebDataset(str(path), shardshuffle=False).decode()
+    theirs = {s["__key__"]: s for s in read}
+    for ours in read_samples(shards):
+        same = theirs[ours["key"]]
+        assert same["info.json"] == ours["info"]
+        assert np.array_equal(same["speech.npy"], ours["speech"])
+
+
+def test_the_split_of_a_segment_is_the_clips():
+    train, held = time_split({"first_frame": 50, "clip_frames": 100}, 50)
+    assert (train[-1], held[0]) == (26, 30)

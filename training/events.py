@@ -1,0 +1,129 @@
+"""A worker's news as lines of JSON in a file, and the driver's thread that passes them on.
+
+The driver owns console and tracker; a worker only appends to a file, so news arrives while it
+trains, survives its death, and no tracking library is loaded on the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.contracts import Numbers
+from training.loop import Watch
+
+_POLL_S = 0.3
+
+
+class EventWriter(logging.Handler):
+    """A tracker, a progress callback and a log handler, all writing lines to one file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(logging.INFO)
+        self.path = path
+
+    def _write(self, kind: str, **values: Any) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps({"kind": kind, **values}) + "\n")
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Recipe."""
+        self._write("params", values=dict(values))
+
+    def metrics(self, values: Numbers, step: int) -> None:
+        """Numbers at a step."""
+        self._write("metrics", values=dict(values), step=step)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """A file, by its path."""
+        self._write("artifact", path=str(path), folder=folder)
+
+    def progress(
+        self, stage: str, step: int, steps: int, losses: Numbers, seconds_left: float
+    ) -> None:
+        """Steps done and time left."""
+        self._write("progress", values=[stage, step, steps, dict(losses), seconds_left])
+
+    def error(self, message: str) -> None:
+        """A person's mistake, found on the worker."""
+        self._write("error", message=message)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A log record."""
+        self._write("log", name=record.name, level=record.levelno, text=record.getMessage())
+
+    @contextmanager
+    def hearing(self, *loggers: str) -> Iterator[None]:
+        """Log records of these loggers go to the file inside this block."""
+        for name in loggers:
+            logging.getLogger(name).addHandler(self)
+            logging.getLogger(name).setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            for name in loggers:
+                logging.getLogger(name).removeHandler(self)
+
+
+class EventReader:
+    """Passes a worker's events on while it runs.
+
+    Args:
+        path: the file; emptied first.
+        watch: tracker and progress callback to pass them to.
+    """
+
+    def __init__(self, path: Path, watch: Watch) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        self.path, self.watch = path, watch
+        self.error: str | None = None
+        self._at = 0
+
+    def drain(self) -> None:
+        """Passes on every whole line that has come since the last call."""
+        with self.path.open("rb") as file:
+            file.seek(self._at)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._at += len(whole)
+        for line in whole.splitlines():
+            self._pass_on(json.loads(line))
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """A thread drains the file inside this block; the rest is drained at its end."""
+        stop = threading.Event()
+
+        def follow() -> None:
+            while not stop.wait(_POLL_S):
+                self.drain()
+
+        thread = threading.Thread(target=follow, name="events", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.drain()
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "progress":
+            self.watch.progress(*event["values"])
+        elif kind == "metrics":
+            self.watch.tracker.metrics(event["values"], event["step"])
+        elif kind == "params":
+            self.watch.tracker.params(event["values"])
+        elif kind == "artifact":
+            self.watch.tracker.artifact(Path(event["path"]), event["folder"])
+        elif kind == "log":
+            logging.getLogger(event["name"]).log(event["level"], "%s", event["text"])
+        else:
+            self.error = event["message"]

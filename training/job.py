@@ -1,0 +1,212 @@
+"""One stage from recipe to checkpoint, in whatever process this runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core import recipe as recipes
+from core.checkpoint import CARD, CheckpointRef, read_card
+from core.contracts import Objective, Tracker
+from core.errors import InputError
+from core.sample import SCHEMA_VERSION
+from core.shards import read_manifest
+from core.weights import Store
+from infra.settings import settings
+from models import SYSTEMS
+from models.system import Stage, load_system
+from training import checkpointing, data, optim
+from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
+from training.recipe import TrainRecipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a stage starts from; small and picklable.
+
+    Attributes:
+        recipe: how to train.
+        shards: folder of shards with its manifest.
+        parents: checkpoints by stage. One under the recipe's own stage gives the first weights.
+        out: checkpoint folder to write; resumable states lie in it until the stage is finished.
+        store: pretrained weights.
+    """
+
+    recipe: TrainRecipe
+    shards: Path
+    parents: Mapping[str, CheckpointRef]
+    out: Path
+    store: Store
+
+    def absolute(self) -> Job:
+        """The same with absolute paths: a worker may stand in another folder."""
+        parents = {
+            stage: replace(ref, uri=str(Path(ref.uri).resolve()))
+            for stage, ref in self.parents.items()
+        }
+        store = Store(tuple(folder.resolve() for folder in self.store.folders))
+        return Job(self.recipe, self.shards.resolve(), parents, self.out.resolve(), store)
+
+
+def find_stage(recipe: TrainRecipe) -> Stage:
+    """The recipe's stage.
+
+    Raises:
+        InputError: no such system or stage; lists the known ones.
+    """
+    if recipe.system in SYSTEMS or ":" not in recipe.system:
+        system = load_system(recipe.system)
+    else:  # a system that lives outside models/
+        module_name, _, attribute = recipe.system.partition(":")
+        try:
+            system = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"recipe: can't import system {recipe.system!r} ({error})") from error
+    if recipe.stage not in system.stages:
+        raise InputError(
+            f"recipe: {recipe.system} has no stage {recipe.stage!r}; "
+            f"use one of {', '.join(system.stages)}"
+        )
+    stage: Stage = system.stages[recipe.stage]
+    return stage
+
+
+def check(job: Job, workers: int = 1) -> dict[str, Any]:
+    """All that can be known to be wrong before anything starts.
+
+    Returns:
+        The shards' ``origin``.
+
+    Raises:
+        InputError: one sentence with the remedy.
+    """
+    stage = find_stage(job.recipe)
+    for parent in stage.after:
+        if parent not in job.parents:
+            raise InputError(
+                f"stage {job.recipe.stage} starts from {parent} but was given no checkpoint of it: "
+                f"train {parent} first"
+            )
+    if job.recipe.batch % workers:
+        raise InputError(
+            f"batch {job.recipe.batch} does not divide over {workers} workers; use "
+            f"{-(-job.recipe.batch // workers) * workers}"
+        )
+    return data.check_shards(job.shards, tuple(stage.needs), job.parents)
+
+
+def known(job: Job) -> CheckpointRef | None:
+    """The finished checkpoint of this very job, if it lies in ``out`` already."""
+    data_hash = read_manifest(job.shards).hash()
+    return checkpointing.finished(job.out, job.recipe, data_hash, job.parents)
+
+
+def run_stage(job: Job, watch: Watch, threads: int) -> None:
+    """Builds the objective, reads the shards, trains, and writes the checkpoint to ``job.out``.
+
+    With torch.distributed initialised every worker calls this and the first one writes.
+    """
+    recipe = job.recipe
+    stage = find_stage(recipe)
+    manifest = read_manifest(job.shards)
+    with _threads(threads):
+        torch.manual_seed(recipe.seed)
+        objective = stage.build(recipe.net, job.parents, dict(manifest.origin), job.store)
+        check_terms(objective, recipe)
+        _start_from(job, objective)
+        clips = data.load(
+            job.shards,
+            tuple(stage.needs),
+            recipe.exclude_speakers,
+            getattr(objective, "derive", None),
+            getattr(objective, "keeps", None),
+        )
+        who = checkpointing.identity(recipe, manifest.hash(), job.parents)
+        outcome = Loop(objective, clips, recipe, job.out, who, watch).fit()
+        if optim.rank() == 0:
+            ref = CheckpointRef(
+                uri=str(job.out),
+                system=recipe.system,
+                stage=recipe.stage,
+                step=outcome.step,
+                recipe=recipes.to_json(recipe),
+                recipe_sha=who.recipe_sha,
+                net=recipe.net,
+                crop=str(manifest.origin.get("crop", "")),
+                codec=str(manifest.origin.get("codec", "")),
+                schema_version=SCHEMA_VERSION,
+                parents=who.parents,
+                data=who.data,
+                metrics=outcome.metrics,
+                notes=(*recipe.notes, *getattr(objective, "notes", ())),
+            )
+            checkpointing.save_final(ref, outcome.weights, recipe.save_half)
+
+
+def _start_from(job: Job, objective: Objective) -> None:
+    """First weights from a checkpoint of the same stage, when one is among the parents."""
+    start = job.parents.get(job.recipe.stage)
+    if start is not None:
+        live = checkpointing.named_tensors(objective.trainable())
+        checkpointing.fill(live, checkpointing.read_weights(start.weights), str(start.weights))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch computes with ``count`` threads inside; Ray would leave it one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def threads_of(recipe: TrainRecipe, workers: int = 1) -> int:
+    """CPU threads of each worker: the recipe's number, or the machine's share."""
+    return recipe.threads or max(1, settings().threads // workers)
+
+
+def train_here(
+    recipe: TrainRecipe,
+    shards: Path,
+    parents: Mapping[str, CheckpointRef],
+    out: Path,
+    store: Store,
+    tracker: Tracker | None = None,
+    progress: Progress = no_progress,
+) -> CheckpointRef:
+    """Trains a stage in this process, without Ray; resumes, and skips what is finished.
+
+    Args:
+        recipe: how to train.
+        shards: folder of shards.
+        parents: checkpoints by stage that it starts from.
+        out: checkpoint folder to write.
+        store: pretrained weights.
+        tracker: where numbers go.
+        progress: told of steps, losses and seconds left while it runs.
+
+    Raises:
+        InputError: shards, parents or recipe don't fit together.
+    """
+    job = Job(recipe, shards, parents, out, store)
+    check(job)
+    done = known(job)
+    if done is not None:
+        log.info("%s is finished: %s", recipe.stage, out)
+        return done
+    tracker = tracker or NoTracker()
+    tracker.params(recipes.to_json(recipe))
+    run_stage(job, Watch(tracker, progress), threads_of(recipe))
+    tracker.artifact(out / CARD)
+    return read_card(out)

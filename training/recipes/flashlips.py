@@ -1,0 +1,118 @@
+"""Recipes of FlashLips: nano (two CPU cores), its demo size, and personalise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from models.experts.expression import EXPRESSION_DIM
+from training.recipe import TrainRecipe
+
+EQ9 = {"lat_l1": 0.1, "lat_l1_mask": 0.1, "pix_l1_mask": 10.0, "pix_l1_lips": 100.0}
+"""The paper's weights (Eq. 9) of the terms that need no perceptual backbone."""
+
+NANO_EDIT = {"lat_l1": 1.0, "lat_l1_mask": 4.0, "pix_l1_mask": 1.0, "pix_l1_lips": 0.5}
+"""Nano leans on the latent terms: they cost no decoder pass, and minutes are all it has."""
+
+NANO_NET: dict[str, Any] = {
+    "latent": 32,
+    "expression": EXPRESSION_DIM,
+    "editor": {
+        "reference": {"out": 32, "width": 32, "blocks": 1},
+        "unet": {"channels": [64, 96, 128], "blocks": 1, "mid": 1, "groups": 16},
+    },
+    "lips_encoder": {
+        "main": 8, "residual": 4, "hidden": 96, "width": 16, "layers": [1, 1, 1], "mouth": 48,
+    },
+    "image_encoder": {"layers": [1, 1, 1, 1], "width": 16, "size": 96},
+    "fmt": {
+        "pose": 0, "audio": 128, "emotion": 0, "references": 4,
+        "dim": 160, "depth": 4, "heads": 4, "speech": 768,
+    },
+    "speech_encoder": "whisper-tiny.en",
+    "pixel_window": [7, 16, 2, 14],
+    "pixel_fraction": 0.25,
+    "tau_lips": 20.0,
+}  # fmt: skip
+
+NO_BACKBONES = (
+    "L_VGG (Eq. 7) and L_VGG-face (Eq. 8) are left out: their backbones are not in the weights "
+    "folder and weigh more than the whole nano system",
+    "no emotion input: the 7-class speech-emotion net is not in the weights folder",
+)
+
+
+def nano_reconstruction() -> TrainRecipe:
+    """Masked reconstruction at nano size (Sec. 3.1.1)."""
+    return TrainRecipe(
+        system="flashlips",
+        stage="reconstruction",
+        loss_weights=NANO_EDIT,
+        net=NANO_NET,
+        steps=2400,
+        batch=16,
+        lr=1e-3,
+        ema=0.995,
+        save_half=True,
+        notes=NO_BACKBONES,
+    )
+
+
+def nano_distillation() -> TrainRecipe:
+    """The distilled image encoder at nano size (Sec. 3.1.1)."""
+    return TrainRecipe(
+        system="flashlips",
+        stage="distillation",
+        loss_weights={"lips_l1": 1.0},
+        net=NANO_NET,
+        steps=500,
+        batch=24,
+        lr=1e-3,
+        ema=0.99,
+        save_half=True,
+    )
+
+
+def nano_lips_change() -> TrainRecipe:
+    """Mask removal by self-refinement at nano size (Sec. 3.1.2)."""
+    return replace(
+        nano_reconstruction(), stage="lips_change", steps=700, lr=5e-4, notes=NO_BACKBONES
+    )
+
+
+def nano_audio_to_lips() -> TrainRecipe:
+    """Speech to lips vectors at nano size (Sec. 3.2)."""
+    return TrainRecipe(
+        system="flashlips",
+        stage="audio_to_lips",
+        loss_weights={"flow": 1.0},
+        net=NANO_NET,
+        steps=1500,
+        batch=16,
+        lr=5e-4,
+        ema=0.995,
+        save_half=True,
+        notes=NO_BACKBONES[1:],
+    )
+
+
+NANO = (nano_reconstruction, nano_distillation, nano_lips_change, nano_audio_to_lips)
+"""The stages of the shipped checkpoint, in training order."""
+
+
+def demo() -> tuple[TrainRecipe, ...]:
+    """The four stages within minutes of two CPU cores: shorter, otherwise as ``NANO``."""
+    steps = {"reconstruction": 450, "distillation": 120, "lips_change": 120, "audio_to_lips": 300}
+    return tuple(replace(r(), steps=steps[r().stage]) for r in NANO)
+
+
+def personalise(minutes: float) -> tuple[TrainRecipe, ...]:
+    """Adapts a generic checkpoint to one person within ``minutes`` of training."""
+    share = {"reconstruction": 0.6, "distillation": 0.06, "lips_change": 0.22, "audio_to_lips": 0.12}
+    return tuple(
+        replace(
+            r(), minutes=minutes * share[r().stage], steps=100_000, lr=r().lr * 0.7,
+            save_half=False,
+        )
+        for r in NANO
+    )  # fmt: skip
