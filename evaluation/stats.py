@@ -42,7 +42,7 @@ def block_draw(lengths: Sequence[int], rng: np.random.Generator, block: int) -> 
         block: frames in a block; shorter rows are cut into at least two blocks.
 
     Returns:
-        Pairs are kept as a list with one (2, n) int array a drawn row: row number, frame indices.
+        One (2, n) int array for each drawn row: its number (repeated), and its frames' indices.
     """
     rows = rng.integers(0, len(lengths), len(lengths))
     drawn = []
@@ -67,7 +67,9 @@ def bootstrap(
     Args:
         lengths: frames in each row.
         statistic: gets what ``block_draw`` gives, returns (K,) numbers.
-        block: frames drawn together. draws: how many draws. seed: of the draws.
+        block: frames drawn together.
+        draws: how many draws.
+        seed: of the draws.
 
     Returns:
         (low, high), each (K,); NaN where a statistic had no finite draw.
@@ -93,7 +95,8 @@ def mean_interval(
     Args:
         values: (T,), or a list of (T_i,), one a clip. NaN frames are left out.
         block: 1 when the values are independent samples rather than neighbouring frames.
-        draws: bootstrap draws. seed: of the draws.
+        draws: bootstrap draws.
+        seed: of the draws.
     """
     rows = [values] if isinstance(values, np.ndarray) else list(values)
     rows = [row[np.isfinite(row)] for row in rows]
@@ -115,7 +118,7 @@ def paired_difference(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Interval:
-    """Mean of ``ours - theirs`` on the same frames, and its interval; shapes as ``mean_interval``."""
+    """Mean of ``ours - theirs`` on the same frames and its interval; see ``mean_interval``."""
     if isinstance(ours, np.ndarray):
         ours, theirs = [ours], [np.asarray(theirs)]
     gap = [np.asarray(a, np.float64) - b for a, b in zip(ours, theirs, strict=True)]

@@ -39,11 +39,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class System:
-    """A lip-sync system: its stages in training order, and how to load it for use."""
+    """A lip-sync system: its stages in training order, and how to load it for use.
+
+    Attributes:
+        name: key in ``SYSTEMS``.
+        stages: by name, in training order.
+        predictor: (system folder, weights) -> what the engine edits videos with.
+        renderers: (system folder, weights) -> what draws held-out frames for evaluation.
+    """
 
     name: str
     stages: Mapping[str, Stage]
     predictor: Callable[[Path, Store], Predictor]
+    renderers: Callable[[Path, Store], Any] | None = None
 
 
 def load_system(name: str) -> System:

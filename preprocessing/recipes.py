@@ -111,7 +111,6 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         Placed(Probe(min_s=recipe.min_s)),
         Placed(Segment(longest_s=recipe.segment_s)),
         Placed(Read(no_sound=recipe.no_sound)),
-        Placed(Speech(recipe.speech, store, threads=n)),
         Placed(Track(store, max_gap=recipe.max_gap, threads=n)),
         Placed(
             Crop(
@@ -126,4 +125,5 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         Placed(Expression()),
         Placed(Viseme()),
         Placed(Latents(recipe.codec, store, batch=recipe.codec_batch, threads=n)),
+        Placed(Speech(recipe.speech, store, threads=n)),
     ]

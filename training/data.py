@@ -1,4 +1,4 @@
-"""Shards in memory, and the views of them that stages ask for.
+"""Clips in memory, and the views of them that stages ask for.
 
 A batch is a pure function of (seed, step, rank): nothing about the position in the data needs to be
 kept for a run to resume exactly. Axes: T frames of a clip, B samples, K reference frames.
@@ -7,35 +7,30 @@ kept for a run to resume exactly. Axes: T frames of a clip, B samples, K referen
 from __future__ import annotations
 
 import logging
-import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
-from core.checkpoint import CheckpointRef
 from core.contracts import BatchRequest, FramePair, Sequence60
 from core.errors import InputError
-from core.sample import Sample, time_split
-from core.shards import read_manifest, read_samples
 
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "held_out", "other_people"]
-Derive = Callable[[Sample], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """One clip's frames in a row; segments that follow one another are joined.
+    """One clip's frames in a row, of all its segments that were kept.
 
     Attributes:
         clip, speaker: names from the sample's ``info``.
         arrays: per-frame fields, each (T, ...).
         train, held_out: (n,) frame indices of the two parts of its time.
+        starts: (T,) index of the first frame that each frame follows without a gap.
     """
 
     clip: str
@@ -43,6 +38,7 @@ class Timeline:
     arrays: Mapping[str, np.ndarray]
     train: np.ndarray
     held_out: np.ndarray
+    starts: np.ndarray
 
     @property
     def frames(self) -> int:
@@ -164,7 +160,7 @@ def _anchors(clip: Timeline, part: np.ndarray, view: Any) -> np.ndarray:
     if isinstance(view, FramePair):
         return part
     whole = view.frames if part is clip.train else view.frames - view.past
-    fits = part[part >= part[0] + whole - 1]
+    fits = part[part - np.maximum(clip.starts[part], part[0]) >= whole - 1]
     return fits if len(fits) else part[-1:]
 
 
@@ -204,155 +200,18 @@ def _away(frames: np.ndarray, at: int, gap: int) -> np.ndarray:
 def _window(
     clip: Timeline, part: np.ndarray, at: int, request: BatchRequest, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Frames ``at - frames + 1 .. at``; before the clip's first frame that frame is repeated."""
+    """Frames ``at - frames + 1 .. at``; a frame stands for those before it that are missing."""
     view = request.view
     assert isinstance(view, Sequence60)
     wanted = np.arange(at - view.frames + 1, at + 1)
-    index = np.maximum(wanted, 0)
+    index = np.maximum(wanted, clip.starts[at])
     known = clip.train if len(clip.train) else part
     outside = known[(known < wanted[0]) | (known > at)]
     pool = outside if len(outside) >= view.references else known
     references = rng.choice(pool, view.references, replace=len(pool) < view.references)
-    row = {"target": np.isin(index, part) & (wanted >= 0)}
+    row = {"target": np.isin(index, part) & (wanted >= clip.starts[at])}
     for name in request.fields:
         array = clip.arrays[name]
         row[name] = array[index]
         row[f"{name}_reference"] = array[references]
     return row
-
-
-# -- reading ----------------------------------------------------------------------------------
-
-
-def load(
-    folder: Path,
-    needs: Sequence[str],
-    exclude_speakers: Sequence[str] = (),
-    derive: Derive | None = None,
-    keep: Sequence[str] | None = None,
-) -> Data:
-    """Reads shards into memory, once.
-
-    Args:
-        folder: shards with their manifest.
-        needs: sample fields to read.
-        exclude_speakers: people to leave out of training.
-        derive: computes further per-frame fields of a sample, each (T, ...).
-        keep: fields that batches will ask for; the others are let go after ``derive``. None keeps
-            every per-frame field.
-
-    Raises:
-        InputError: a field is missing, a shard is damaged, or nothing is left to train on.
-    """
-    clips: list[Timeline] = []
-    segments: list[tuple[Sample, Mapping[str, np.ndarray]]] = []
-    for sample in read_samples(folder, needs):
-        arrays = _per_frame(sample, needs, folder)
-        if derive is not None:
-            arrays = {**arrays, **derive(sample)}
-        if keep is not None:
-            arrays = {name: arrays[name] for name in keep}
-        if segments and not _follows(segments[-1], sample):
-            clips.append(_join(segments))
-            segments = []
-        segments.append((_bare(sample), arrays))
-    if segments:
-        clips.append(_join(segments))
-    return Data(clips, exclude_speakers)
-
-
-def _bare(sample: Sample) -> Sample:
-    """The sample without its large fields."""
-    return {"key": sample["key"], "info": sample["info"]}
-
-
-def _per_frame(sample: Sample, needs: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
-    missing = [name for name in needs if name not in sample]
-    if missing:
-        raise InputError(
-            f"sample {sample['key']} in {folder} has no {', '.join(missing)}: "
-            "preprocess again with a recipe that adds it"
-        )
-    arrays = {n: v for n, v in sample.items() if isinstance(v, np.ndarray) and n in needs}
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError(
-            f"sample {sample['key']} in {folder} has fields of unequal length ({lengths}): "
-            "preprocess again"
-        )
-    return arrays
-
-
-def _clip_name(sample: Sample) -> str:
-    info = sample["info"]
-    return str(info.get("clip_id", info.get("clip", sample["key"])))
-
-
-def _follows(last: tuple[Sample, Mapping[str, np.ndarray]], sample: Sample) -> bool:
-    before, arrays = last
-    frames = len(next(iter(arrays.values())))
-    same = _clip_name(before) == _clip_name(sample)
-    return same and before["info"]["first_frame"] + frames == sample["info"]["first_frame"]
-
-
-def _join(segments: Sequence[tuple[Sample, Mapping[str, np.ndarray]]]) -> Timeline:
-    """One timeline of segments that follow one another."""
-    train, held_out, start = [], [], 0
-    for sample, arrays in segments:
-        frames = len(next(iter(arrays.values())))
-        early, late = time_split(sample["info"], frames)
-        train.append(early + start)
-        held_out.append(late + start)
-        start += frames
-    first = segments[0][0]
-    names = segments[0][1].keys()
-    joined = {
-        n: segments[0][1][n] if len(segments) == 1 else np.concatenate([a[n] for _, a in segments])
-        for n in names
-    }
-    speaker = str(first["info"].get("speaker") or _clip_name(first))
-    return Timeline(
-        _clip_name(first), speaker, joined, np.concatenate(train), np.concatenate(held_out)
-    )
-
-
-# -- checks, in the driver, before anything starts ----------------------------------------------
-
-
-def check_shards(
-    folder: Path, needs: Sequence[str], parents: Mapping[str, CheckpointRef]
-) -> dict[str, Any]:
-    """Checks that shards hold what a stage needs and were made as its parents' were.
-
-    Returns:
-        The manifest's ``origin``.
-
-    Raises:
-        InputError: a sample lacks a field, or crop or codec differ from a parent's.
-    """
-    manifest = read_manifest(folder)
-    for shard in manifest.shards:
-        path = folder / shard.name
-        try:
-            with tarfile.open(path, "r:") as tar:
-                names = {tuple(member.name.split(".")[:2]) for member in tar}
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise InputError(f"can't read shard {path}: {error}; preprocess again") from error
-        for key in shard.keys:
-            missing = [name for name in needs if (key, name) not in names]
-            if missing:
-                raise InputError(
-                    f"sample {key} in {path} has no {', '.join(missing)}: "
-                    "preprocess again with a recipe that adds it"
-                )
-    if not any(shard.keys for shard in manifest.shards):
-        raise InputError(f"{folder} holds no samples; its ledger says why clips were dropped")
-    for stage, parent in parents.items():
-        for name in ("crop", "codec"):
-            ours, theirs = str(manifest.origin.get(name, "")), getattr(parent, name)
-            if theirs and ours != theirs:
-                raise InputError(
-                    f"{folder} was made with {name} {ours or 'none'} but {stage} ({parent.uri}) "
-                    f"was trained with {theirs}: preprocess again with that {name}"
-                )
-    return dict(manifest.origin)

@@ -22,7 +22,7 @@ from core.weights import Store
 from infra.settings import settings
 from models import SYSTEMS
 from models.system import Stage, load_system
-from training import checkpointing, data, optim
+from training import checkpointing, optim, reading
 from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
 from training.recipe import TrainRecipe
 
@@ -101,7 +101,7 @@ def check(job: Job, workers: int = 1) -> dict[str, Any]:
             f"batch {job.recipe.batch} does not divide over {workers} workers; use "
             f"{-(-job.recipe.batch // workers) * workers}"
         )
-    return data.check_shards(job.shards, tuple(stage.needs), job.parents)
+    return reading.check_shards(job.shards, tuple(stage.needs), job.parents)
 
 
 def known(job: Job) -> CheckpointRef | None:
@@ -123,7 +123,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
         objective = stage.build(recipe.net, job.parents, dict(manifest.origin), job.store)
         check_terms(objective, recipe)
         _start_from(job, objective)
-        clips = data.load(
+        clips = reading.load(
             job.shards,
             tuple(stage.needs),
             recipe.exclude_speakers,

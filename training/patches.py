@@ -100,9 +100,9 @@ def groups(
 ) -> list[Group]:
     """The usual three groups: real clips, photos, rendered clips; empty ones are left out."""
     given = [
-        Group("real clips", 0.5, _expand(real)),
+        Group("real clips", 0.4, _expand(real)),
         Group("photos", 0.3, tuple(packaged_photos()) if photos else ()),
-        Group("rendered clips", 0.2, _expand(synthetic)),
+        Group("rendered clips", 0.3, _expand(synthetic)),
     ]
     found = [group for group in given if group.files]
     if not found:

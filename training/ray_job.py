@@ -94,16 +94,19 @@ def train_on_ray(
 
 
 def _fit(job: Job, events: Path, workers: int, threads: int) -> None:
+    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     gpu = device().type == "cuda"
+    # Asking a running Ray for more than it has would wait forever.
+    cpus = min(float(threads), ray.cluster_resources().get("CPU", 1.0) / workers)
     scratch = job.out / ".ray"
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": job, "events": events, "threads": threads},
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpu, resources_per_worker=_resources(threads, gpu)
+            num_workers=workers, use_gpu=gpu, resources_per_worker=_resources(cpus, gpu)
         ),
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
         run_config=RunConfig(
@@ -118,8 +121,8 @@ def _fit(job: Job, events: Path, workers: int, threads: int) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _resources(threads: int, gpu: bool) -> dict[str, float]:
-    return {"CPU": threads, "GPU": 1} if gpu else {"CPU": threads}
+def _resources(cpus: float, gpu: bool) -> dict[str, float]:
+    return {"CPU": cpus, "GPU": 1} if gpu else {"CPU": cpus}
 
 
 def _work(config: dict[str, Any]) -> None:

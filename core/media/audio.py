@@ -43,6 +43,7 @@ def read_sound(path: Path, rate: int = 16_000) -> np.ndarray:
         pieces: list[np.ndarray] = []
         first: float | None = None
         for frame in container.decode(track):
+            assert isinstance(frame, av.AudioFrame)
             first = frame.time if first is None else first
             pieces += [block.to_ndarray().ravel() for block in resampler.resample(frame)]
         pieces += [block.to_ndarray().ravel() for block in resampler.resample(None)]

@@ -169,8 +169,15 @@ def _resample(
 def _shrunk(
     image: np.ndarray, transform: np.ndarray, box: tuple[int, int, int, int], shrink: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The image's part in ``box`` averaged down by ``shrink``, and the transform that fits it."""
+    """The image's part in ``box`` averaged down by about ``shrink``, and the transform to fit it.
+
+    From 2 on by the whole number below: several times faster, and what is left is less than 1.5.
+    """
     x0, y0, x1, y1 = box
+    whole = int(shrink)
+    if whole >= 2 and min(x1 - x0, y1 - y0) >= whole:
+        x1, y1 = x1 - (x1 - x0) % whole, y1 - (y1 - y0) % whole
+        shrink = whole
     width, height = max(1, round((x1 - x0) / shrink)), max(1, round((y1 - y0) / shrink))
     small = cv2.resize(image[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_AREA)
     step = np.array([(x1 - x0) / width, (y1 - y0) / height])

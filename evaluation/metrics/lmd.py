@@ -8,13 +8,11 @@ from typing import Literal
 import numpy as np
 
 from core.contracts import Case
+from core.media.shapes import INNER_LIPS, OUTER_LIPS
 from evaluation.metrics.rows import finite_mean, pooled
 from evaluation.observer import Observer
 
-# The 40 lip points of the 468-point mesh: outer and inner contour.
-OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
-INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
-LIPS = OUTER + INNER
+LIPS = (*OUTER_LIPS, *INNER_LIPS)
 
 
 class Lmd:

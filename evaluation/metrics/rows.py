@@ -16,6 +16,6 @@ def pooled(rows: Rows, key: str) -> np.ndarray:
 
 def finite_mean(values: np.ndarray | Sequence[float]) -> float:
     """Mean of the finite values; NaN when there is none."""
-    values = np.asarray(values, np.float64)
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else float("nan")
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else float("nan")

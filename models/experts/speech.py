@@ -2,17 +2,19 @@
 
 Legend: R = 16000 samples/s; a mel hop is 10 ms; a Whisper vector is 20 ms; a frame is 40 ms.
 
-Whisper's own 30 s window makes every vector depend on up to 30 s around it and on where the window
-was cut. Here windows are 10 s, lie on a fixed 6 s grid that starts 3 s before the sound, and fade
-into each other over 2 s, at least 1 s from either edge. So no vector is within 1 s of a cut, none
-depends on sound more than 9 s away, and sounds of any length work in constant memory.
+Whisper's own 30 s window makes every vector depend on all of it and, worse, on where in the window
+it fell: the same speech 2.5 s later differs by as much as other speech does (relative error 1.0,
+r .5). Here windows are 6 s, one starts every second, and each frame is their weighted mean. Speech
+moved by whole seconds gives the same vectors, moved by half a second nearly (error .4); nothing more
+than 5.5 s away counts; any length works in constant memory, without seams. Ridge regression to mouth
+opening does as well as with 30 s windows.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +27,8 @@ RATE = 16000
 FPS = 25
 HOP, N_FFT, MELS = 160, 400, 80
 FRAME_HOPS = RATE // FPS // HOP  # 4 mel hops a video frame
-WINDOW, STEP, LEAD, EDGE = 1000, 600, 300, 100  # mel hops: length, grid, silence before, kept off
-FADE = WINDOW - STEP - 2 * EDGE
+# In mel hops: a window's length, one starts each, the first starts before the sound, unused edge.
+WINDOW, STEP, LEAD, EDGE = 600, 100, 500, 50
 
 # log10 power of the loudest mel band. Whisper takes it from each window, so that one cough changes
 # all its neighbours; a constant keeps frames independent. Measured as the median over real clips.
@@ -35,7 +37,7 @@ FLOOR = LOUDEST - 8.0  # Whisper keeps 80 dB
 
 WHISPER_WIDTH = 384
 # Measured over real talking clips: one number each, so that a vector never depends on its clip.
-WHISPER_STD = 1.23
+WHISPER_STD = 1.1
 MEL_MEAN, MEL_STD = -0.05, 0.47
 
 
@@ -65,13 +67,15 @@ def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
     """Opens a speech encoder: ``whisper-tiny.en`` (768 numbers a frame) or ``log-mel`` (320).
 
     Args:
-        name: which.
+        name: which; several joined by ``+`` lie side by side, in that order.
         store: weights.
         threads: threads it may use.
 
     Raises:
         InputError: unknown name, or its weights are missing.
     """
+    if "+" in name:
+        return JoinedSpeech([load_speech(part, store, threads) for part in name.split("+")])
     if name == "whisper-tiny.en":
         return WhisperSpeech(store.locate("whisper_tiny_en"), threads)
     if name == "log-mel":
@@ -143,6 +147,26 @@ class LogMelSpeech:
         return out
 
 
+class JoinedSpeech:
+    """Several encoders side by side.
+
+    Whisper and log-mel together predict a person's mouth opening better than either: ridge, mean of
+    six real clips, r about .43 against .34 and .38.
+
+    Args:
+        parts: the encoders.
+    """
+
+    def __init__(self, parts: Sequence[SpeechEncoder]) -> None:
+        self.parts = tuple(parts)
+        self.name = "+".join(part.name for part in parts)
+        self.dim = sum(part.dim for part in parts)
+
+    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+        """See ``SpeechEncoder.features``."""
+        return np.concatenate([part.features(sound, frames) for part in self.parts], axis=1)
+
+
 class WhisperSpeech:
     """Whisper-tiny.en's encoder: the two 20 ms vectors of each frame, side by side.
 
@@ -199,8 +223,7 @@ def _windows(frames: int) -> Iterator[int]:
 
 
 def _fade() -> np.ndarray:
-    """Weight of each vector in its window (WINDOW / 2,); overlapping windows add up to one."""
+    """Weight of each vector in its window (WINDOW / 2,): sin², so that windows add up to one."""
     hop = np.arange(0, WINDOW, 2)
-    rise = np.clip((hop - EDGE) / FADE, 0.0, 1.0)
-    fall = np.clip((WINDOW - EDGE - hop) / FADE, 0.0, 1.0)
-    return np.minimum(rise, fall).astype(np.float32)
+    phase = np.clip((hop - EDGE) / (WINDOW - 2 * EDGE), 0.0, 1.0)
+    return (np.sin(np.pi * phase) ** 2 * 2 * STEP / (WINDOW - 2 * EDGE)).astype(np.float32)

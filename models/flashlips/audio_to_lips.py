@@ -102,7 +102,9 @@ class AudioToLips:
         v = self.fmt.net(  # type: ignore[operator, union-attr]
             torch.cat([history, path.z_t[:, past:]], 1), t, speech, references
         )
-        return {"flow": ((v - path.u)[:, past:] ** 2).mean()}
+        counted = batch["target"][:, past:, None].float()
+        squares = (v - path.u)[:, past:] ** 2 * counted
+        return {"flow": squares.sum() / (counted.sum() * z.shape[-1]).clamp(min=1)}
 
     def measure(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
         """Error of the generated vectors, against holding the mean of the references."""
@@ -110,9 +112,11 @@ class AudioToLips:
         past = self.view.past
         new = generate(self.fmt, speech, references, z[:, :past] * 0, self.euler_steps)
         held = references.view(len(z), -1, z.shape[-1]).mean(1, keepdim=True)
+        counted = batch["target"][:, past:, None].float()
+        weight = counted / (counted.sum((1, 2), keepdim=True) * z.shape[-1]).clamp(min=1)
         return {
-            "error": (new - z[:, past:]).abs().mean((1, 2)),
-            "copy_error": (held - z[:, past:]).abs().mean((1, 2)),
+            "error": ((new - z[:, past:]).abs() * weight).sum((1, 2)),
+            "copy_error": ((held - z[:, past:]).abs() * weight).sum((1, 2)),
         }
 
     def picture(self, batch: Mapping[str, Any]) -> np.ndarray | None:

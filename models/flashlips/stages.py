@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.contracts import Predictor
 from core.weights import Store
@@ -27,8 +28,16 @@ def predictor(folder: Path, store: Store) -> Predictor:
     return FlashLipsPredictor(folder, store)
 
 
+def renderers(folder: Path, store: Store) -> Any:
+    """Draws held-out frames for evaluation."""
+    from models.flashlips.renderers import FlashLipsRenderers
+
+    return FlashLipsRenderers(folder, store)
+
+
 SYSTEM = System(
     "flashlips",
     {s.name: s for s in (RECONSTRUCTION, DISTILLATION, LIPS_CHANGE, AUDIO_TO_LIPS)},
     predictor,
+    renderers,
 )

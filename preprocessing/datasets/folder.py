@@ -13,7 +13,8 @@ from core.clip import Clip
 from core.errors import InputError
 
 SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mts .m2ts .ts .wmv .flv .3gp .ogv .vob".split()
+    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
 
 
@@ -35,7 +36,9 @@ def clips(root: Path) -> Iterator[Clip]:
     else:
         raise InputError(f"no file or folder at {root}; check --source")
     if not found:
-        raise InputError(f"no video file below {root}; known suffixes: {' '.join(sorted(SUFFIXES))}")
+        raise InputError(
+            f"no video file below {root}; known suffixes: {' '.join(sorted(SUFFIXES))}"
+        )
     for path in found:
         yield Clip(id="", source=str(path), facts={"speaker": path.stem})
 

@@ -19,13 +19,15 @@ class Frames:
     kept does not travel: a pickled value decodes again on the other side.
 
     Attributes:
-        source: the video file. span_s: (start, end) in seconds. count: at most so many frames.
+        source: the video file.
+        span_s: (start, end) in seconds.
+        promised: as many frames as fit into the span.
         kept: the frames themselves, or None.
     """
 
     source: str
     span_s: tuple[float, float]
-    count: int
+    promised: int
     kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -36,7 +38,7 @@ class Frames:
             yield from self.kept
             return
         pairs = read_frames_at(Path(self.source), FPS, self.span_s)
-        for (_, frame), _ in zip(pairs, range(self.count), strict=False):
+        for (_, frame), _ in zip(pairs, range(self.promised), strict=False):
             yield frame
 
     def __getstate__(self) -> dict[str, object]:

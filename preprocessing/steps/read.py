@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,21 +23,19 @@ GRID_S = 6.0
 
 @dataclass(frozen=True)
 class Read:
-    """Adds frames, sound_around (dict: sound, offset) and sound (FLAC bytes).
+    """Adds frames and sound_around (dict: sound; offset, the segment's first frame within it).
 
     Attributes:
         no_sound: what to do with a clip that has none.
         keep_mb: decoded frames of a segment stay in memory up to this size.
-        truncated: a segment with less than this part of its promised frames is rejected.
     """
 
     no_sound: Literal["reject", "silence"] = "reject"
     keep_mb: int = 400
-    truncated: float = 0.9
     _last: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     name = "read"
     needs = frozenset[str]()
-    adds = frozenset({"frames", "sound", "sound_around"})
+    adds = frozenset({"frames", "sound_around"})
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -51,31 +50,18 @@ class Read:
                 yield self._read(clip)
 
     def _read(self, clip: Clip) -> Clip:
-        from core.media.audio import encode_flac
-
         assert clip.span_s is not None, "segment comes before read"
         start_s, end_s = clip.span_s
         promised = round((end_s - start_s) * FPS)
         frames = Frames(clip.source, clip.span_s, promised)
         megabytes = promised * int(clip.facts["width"]) * int(clip.facts["height"]) * 3 / 1e6
-        count = promised
         if megabytes <= self.keep_mb:
-            kept = tuple(frames)
-            count = len(kept)
-            frames = replace(frames, count=count, kept=kept)
-        if count < self.truncated * promised:
-            return clip.rejected(self.name, "fewer frames than promised", count, promised)
+            frames = replace(frames, kept=tuple(frames))
         whole = self._sound(clip)
-        offset_s = max(0.0, GRID_S * np.floor((start_s - AROUND_S) / GRID_S))
+        offset_s = max(0.0, GRID_S * math.floor((start_s - AROUND_S) / GRID_S))
         around = whole[_at(offset_s) : _at(end_s + AROUND_S)]
-        sound = np.zeros(count * SAMPLE_RATE // FPS, np.float32)
-        heard = whole[_at(start_s) :][: len(sound)]
-        sound[: len(heard)] = heard
-        return clip.having(
-            frames=frames,
-            sound=encode_flac(sound, SAMPLE_RATE),
-            sound_around={"sound": around, "offset": round((start_s - offset_s) * FPS)},
-        )
+        offset = round((start_s - offset_s) * FPS)
+        return clip.having(frames=frames, sound_around={"sound": around, "offset": offset})
 
     def _sound(self, clip: Clip) -> np.ndarray:
         """The whole file's sound; segments of one file come one after another, so one is kept."""

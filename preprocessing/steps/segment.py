@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,12 +36,12 @@ class Segment:
             start_s = 0.0
             if clip.span_s is not None:
                 start_s, end_s = clip.span_s[0], min(end_s, clip.span_s[1])
-            # A container's duration may exceed its last frame by a sliver: never promise that one.
-            frames = max(1, math.floor((end_s - start_s) * FPS + 0.25))
+            # Half a frame of grace: some containers count to the start of their last frame.
+            frames = max(1, math.floor((end_s - start_s) * FPS + 0.6))
             parts = math.ceil(frames / int(self.longest_s * FPS))
             cuts = [frames * i // parts for i in range(parts + 1)]
-            for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+            for first, last in itertools.pairwise(cuts):
                 span = (start_s + first / FPS, start_s + last / FPS)
-                yield replace(clip, id=content_id(str(clip.facts["sha256"]), span), span_s=span).noting(
-                    first_frame=first, clip_frames=frames
-                )
+                yield replace(
+                    clip, id=content_id(str(clip.facts["sha256"]), span), span_s=span
+                ).noting(first_frame=first, clip_frames=frames)

@@ -1,4 +1,4 @@
-"""Speech encoder features at the frames' times."""
+"""The segment's sound, and speech encoder features at its frames' times."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from core.clip import Clip
+from core.sample import FPS, SAMPLE_RATE
 from core.weights import Store
+
+FRAME = SAMPLE_RATE // FPS
 
 
 @dataclass(frozen=True)
 class Speech:
-    """Adds speech (T, D) float16; lets the sound around go.
+    """Adds sound (FLAC bytes) and speech (T, D) float16; lets the sound around go.
 
     The encoder hears the sound around the segment too, so that the features are those of the whole
     clip, cut at the segment, as inference will compute them.
@@ -28,8 +31,8 @@ class Speech:
     threads: int = 1
     _net: Any = field(default=None, init=False, repr=False, compare=False)
     name = "speech"
-    needs = frozenset({"frames", "sound_around"})
-    adds = frozenset({"speech"})
+    needs = frozenset({"landmarks", "sound_around"})
+    adds = frozenset({"sound", "speech"})
 
     def origin(self) -> dict[str, str]:
         """The encoder's name."""
@@ -46,9 +49,21 @@ class Speech:
 
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         """Encodes; 1:1."""
+        from core.media.audio import encode_flac
+
         for clip in clips:
-            around = clip.fields["sound_around"]
-            first, count = around["offset"], clip.fields["frames"].count
-            vectors = self._net.features(around["sound"], first + count)[first:]
+            heard, first = (
+                clip.fields["sound_around"]["sound"],
+                clip.fields["sound_around"]["offset"],
+            )
+            count = len(clip.fields["landmarks"])
+            vectors = self._net.features(heard, first + count)[first:]
             assert len(vectors) == count, (len(vectors), count)
-            yield clip.having(speech=vectors.astype(np.float16), sound_around=None)
+            sound = np.zeros(count * FRAME, np.float32)  # sound may end before the picture
+            own = heard[first * FRAME :][: len(sound)]
+            sound[: len(own)] = own
+            yield clip.having(
+                sound=encode_flac(sound, SAMPLE_RATE),
+                speech=vectors.astype(np.float16),
+                sound_around=None,
+            )

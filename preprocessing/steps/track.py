@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,14 @@ class Track:
     Attributes:
         store: where the weights lie.
         max_gap: longest run of frames without a face that is bridged.
+        truncated: a segment with less than this part of its promised frames is rejected.
         look_every: the faces are counted every so many frames.
         threads: of the nets.
     """
 
     store: Store
     max_gap: int = 5
+    truncated: float = 0.9
     look_every: int = 2 * FPS
     threads: int = 1
     _net: Any = field(default=None, init=False, repr=False, compare=False)
@@ -68,14 +70,15 @@ class Track:
             points.append(None if face is None else face.landmarks)
         found = np.array([p is not None for p in points])
         clip = clip.noting(faces=faces, face_found=round(float(found.mean()), 4) if points else 0.0)
+        if len(points) < self.truncated * frames.promised:
+            reason = "fewer frames than promised"
+            return clip.rejected(self.name, reason, len(points), frames.promised)
         if not found.any():
             return clip.rejected(self.name, "no face", 0.0)
         gap = max(gaps(found), default=0)
         if gap > self.max_gap:
             return clip.rejected(self.name, "face lost", float(gap), float(self.max_gap))
-        return clip.having(
-            frames=replace(frames, count=len(points)), mesh=bridge(points), found=found
-        ).noting(bridged=int((~found).sum()))
+        return clip.having(mesh=bridge(points), found=found).noting(bridged=int((~found).sum()))
 
 
 def gaps(found: np.ndarray) -> Iterator[int]:

@@ -17,7 +17,7 @@ from core.files import read_json
 class Viseme:
     """Adds viseme (T,) float32 to clips with the fact ``viseme_json``; passes others on.
 
-    The JSON holds one number a frame of the clip, alone or under the key ``viseme``.
+    The JSON holds one number a frame of the clip, alone or under the key ``opening``.
     """
 
     name = "viseme"
@@ -35,7 +35,7 @@ class Viseme:
     def _copy(self, clip: Clip) -> Clip:
         path = Path(clip.source).parent / str(clip.facts["viseme_json"])
         raw = read_json(path)
-        track = np.asarray(raw["viseme"] if isinstance(raw, dict) else raw, np.float32)
+        track = np.asarray(raw["opening"] if isinstance(raw, dict) else raw, np.float32)
         count = len(clip.fields["landmarks"])
         first = int(clip.facts["first_frame"])
         part = track[first : first + count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ def write_clips(
         for first in (0, half):
             span = slice(first, first + half)
             info = {
-                "clip_id": f"clip{person}",
+                "clip": f"clip{person}",
                 "speaker": f"person{person}",
                 "first_frame": first,
                 "clip_frames": frames,
@@ -43,6 +44,7 @@ def write_clips(
                 "key": f"clip{person}-{first:04d}", "info": info, "crop": crop,
                 "speech": speech[span].astype(np.float16), "opening": opening[span],
             })  # fmt: skip
+    samples.sort(key=lambda s: hashlib.sha256(s["key"].encode()).digest())  # as ids are: any order
     shard = write_shard(folder / "shard-000000.tar", samples)
     made = {"crop": "dummy@4", "codec": "none"} if origin is None else origin
     write_manifest(folder, Manifest(made, [shard], {"ok": people}))

@@ -7,16 +7,16 @@ import torch
 from core.contracts import BatchRequest, FramePair, Sequence60
 from core.errors import InputError
 from core.sample import time_split
-from core.shards import read_samples
+from core.shards import Manifest, read_samples, write_manifest, write_shard
 from tests.training import dummy
-from training import data
+from training import reading
 
 PAIR = BatchRequest(FramePair(), ("speech", "opening", "crop"))
 FIELDS = ("speech", "opening", "crop")
 
 
 def load(shards, **changes):
-    return data.load(shards, FIELDS, **changes)
+    return reading.load(shards, FIELDS, **changes)
 
 
 def frame_numbers(crop):
@@ -101,6 +101,21 @@ def test_clips_shorter_than_the_window_mark_what_counts(tmp_path):
     assert (held["target"].numpy() == (np.arange(40) >= 34)).all()
 
 
+def test_no_window_runs_over_a_segment_that_was_dropped(tmp_path):
+    whole = dummy.write_clips(tmp_path / "whole", people=1, frames=120)
+    kept = [s for s in read_samples(whole) if s["info"]["first_frame"] == 60]
+    early = next(s for s in read_samples(whole) if s["info"]["first_frame"] == 0)
+    cut = {k: early[k][:40] for k in FIELDS}
+    early = {**early, **cut}  # frames 40 to 59 are gone
+    shard = write_shard(tmp_path / "cut" / "shard-000000.tar", [*kept, early])
+    write_manifest(tmp_path / "cut", Manifest({}, [shard]))
+    request = BatchRequest(Sequence60(20, 5, 2), ("crop",))
+    batch = load(tmp_path / "cut").batch(request, 200, seed=0, step=0)
+    frames = frame_numbers(batch["crop"]).astype(int)
+    assert (np.diff(frames, axis=1) == 1).all()
+    assert {int(f) // 60 for f in frames[:, -1]} == {0, 1}, "windows of both segments"
+
+
 def test_excluded_people_are_measured_and_never_trained_on(shards):
     loaded = load(shards, exclude_speakers=("person1", "person4"))
     excluded = {loaded.speakers.index("person1"), loaded.speakers.index("person4")}
@@ -114,7 +129,7 @@ def test_excluded_people_are_measured_and_never_trained_on(shards):
 
 
 def test_derived_fields_are_made_once_and_others_let_go(shards):
-    loaded = data.load(
+    loaded = reading.load(
         shards, ("speech",), derive=lambda s: {"twice": 2 * s["speech"]}, keep=("twice",)
     )
     batch = loaded.batch(BatchRequest(FramePair(), ("twice",)), 4, seed=0, step=0)

@@ -33,6 +33,11 @@ def slim() -> TrainRecipe:
     )
 
 
+def slim_refined() -> TrainRecipe:
+    """Goes on from ``slim`` (given as a parent) after sources were added."""
+    return replace(slim(), lr=4e-4, minutes=20.0, seed=1)
+
+
 def slim_debug() -> TrainRecipe:
     """A few steps, to see that everything holds together."""
     return replace(slim(), steps=3, minutes=0.0, batch=4, held_out_samples=4)

@@ -108,7 +108,12 @@ def demo() -> tuple[TrainRecipe, ...]:
 
 def personalise(minutes: float) -> tuple[TrainRecipe, ...]:
     """Adapts a generic checkpoint to one person within ``minutes`` of training."""
-    share = {"reconstruction": 0.6, "distillation": 0.06, "lips_change": 0.22, "audio_to_lips": 0.12}
+    share = {
+        "reconstruction": 0.6,
+        "distillation": 0.06,
+        "lips_change": 0.22,
+        "audio_to_lips": 0.12,
+    }
     return tuple(
         replace(
             r(), minutes=minutes * share[r().stage], steps=100_000, lr=r().lr * 0.7,

@@ -49,7 +49,7 @@ class Mesh:
         masks: lips, inside-mouth, ears, eyelids -> (N,) in 0..1.
         upper_lip, lower_lip: vertex indices of the lips near the midline, left of it and right of
             it: three arrays each, for the three places where the gap is measured.
-        upper_teeth, lower_teeth: vertex indices.
+        upper_teeth, lower_teeth, tongue: vertex indices.
         eye_centres: (2,3), left then right.
     """
 
@@ -63,6 +63,7 @@ class Mesh:
     lower_lip: tuple[np.ndarray, ...]
     upper_teeth: np.ndarray
     lower_teeth: np.ndarray
+    tongue: np.ndarray
     eye_centres: np.ndarray
 
 
@@ -213,5 +214,6 @@ def _load(wheel: zipfile.ZipFile) -> Mesh:
         lower,
         teeth[falls[teeth] < 0.05],
         teeth[falls[teeth] >= 0.05],
+        np.unique(local[part == TONGUE]),
         np.array(middle, np.float32),
     )

@@ -182,7 +182,7 @@ def perform(
         "browOuterUpLeft": 0.6 * brow,
         "browOuterUpRight": 0.6 * brow,
     }
-    lean = rng.normal(0, [0.06, 0.03, 0.025])
+    lean = rng.normal([0.0, 0.10, 0.0], [0.06, 0.03, 0.025])
     turn = lean + _drift(rng, frames, 3, 0.6) * np.array([0.05, 0.03, 0.022])
     shift = _drift(rng, frames, 3, 0.9) * np.array([0.025, 0.015, 0.02])
     gaze = _saccades(rng, frames) - np.stack([turn[:, 0] * 0.12, -turn[:, 1] * 0.08], 1)

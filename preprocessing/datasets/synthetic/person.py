@@ -177,11 +177,14 @@ def shaped(mesh: Mesh, person: Person) -> np.ndarray:
     head = mesh.vertices[:, 1] > 6.35
     scale = mesh.vertices[head].std(0).mean() / vertices[head].std(0).mean()
     vertices = (vertices - vertices[head].mean(0)) * scale + mesh.vertices[head].mean(0)
-    # Further back and less of the lower row: else teeth pierce thin lips, and the mouth net takes
-    # the lower teeth for the lip.
+    # Further back, and less of tongue and lower row: else teeth pierce thin lips, and the mesh net
+    # takes tongue or teeth for the lip.
+    vertices[mesh.tongue] += [0.0, -0.11, -0.10]
     vertices[mesh.upper_teeth] += [0.0, -0.02, -0.05]
     vertices[mesh.lower_teeth] += [0.0, -0.09, -0.07]
-    vertices[np.concatenate([mesh.upper_teeth, mesh.lower_teeth]), 0] *= 0.88
+    lips = mesh.masks["lips"] > 0.5
+    narrow = np.ptp(vertices[lips, 0]) / np.ptp(mesh.vertices[lips, 0])
+    vertices[np.concatenate([mesh.upper_teeth, mesh.lower_teeth]), 0] *= 0.85 * min(1.0, narrow)
     return seal_lips(mesh, vertices.astype(np.float32))
 
 

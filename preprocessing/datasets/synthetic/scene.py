@@ -111,7 +111,7 @@ class Painter:
         self._fixed = values[mesh.triangles]
         self._base = mesh.vertices[mesh.triangles]
         inner_mouth = mesh.masks["inside-mouth"] > 0.5
-        self._kind = np.where(inner_mouth[mesh.triangles].any(1), TONGUE + 10, mesh.part)
+        self._kind = np.where(inner_mouth[mesh.triangles].all(1), TONGUE + 10, mesh.part)
         backdrop = cv2.resize(scene.background, (self._inner, self._inner))
         self._backdrop = linear(np.clip(backdrop, 0, 1)).reshape(-1, 3)
         half = scene.key + np.array([0, 0, 1], np.float32)
@@ -126,9 +126,10 @@ class Painter:
 
     def _normals(self, vertices: np.ndarray) -> np.ndarray:
         corners = vertices[self._mesh.triangles]
-        faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        faces = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.asarray(self._sum @ faces)
-        return (normals / (np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+        length = np.sqrt(np.einsum("nc,nc->n", normals, normals))[:, None] + 1e-9
+        return (normals / length).astype(np.float32)
 
     def draw(self, vertices: np.ndarray, gaze: tuple[float, float], parted: float) -> np.ndarray:
         """The picture of a posed head.
@@ -147,7 +148,7 @@ class Painter:
         hits = rasterise(screen, self._mesh.triangles, self._inner)
         fixed = hits.blend(self._fixed)
         normal = hits.blend(normals[self._mesh.triangles])
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
+        normal /= np.sqrt(np.einsum("pc,pc->p", normal, normal))[:, None] + 1e-9
         kind = self._kind[hits.triangle]
         colour, gloss = self._albedo(fixed)
         open_light = self._inside(hits, kind, colour, gloss, gaze, parted)
@@ -198,10 +199,11 @@ class Painter:
         colour[hidden[part == TONGUE + 10]] = linear((0.45, 0.16, 0.17))
         colour[hidden[part == LASHES]] = linear(np.asarray(self._person.hair) * 0.5)
         cave = (part == TEETH) | (part == TONGUE) | (part == TONGUE + 10)
-        depth = np.clip((1.56 - where[cave, 2]) / 0.5, 0, 1)
+        depth = np.clip((1.52 - where[cave, 2]) / 0.5, 0, 1)
         factor[hidden[cave]] = 0.0
-        reach = np.where(part[cave] == TEETH, 1.3, 0.75)
-        extra[hidden[cave]] = (0.12 + reach * min(1.0, 0.35 + parted)) * np.exp(-4.0 * depth) * 0.8
+        aside = np.exp(-((np.abs(where[cave, 0]) / 0.2) ** 4))
+        reach = np.where(part[cave] == TEETH, 1.2, 0.45) * (0.2 + 0.8 * aside)
+        extra[hidden[cave]] = (0.03 + reach * min(1.0, 0.35 + parted)) * np.exp(-4.0 * depth) * 0.8
         gloss[hidden[cave]] *= np.exp(-4.0 * depth)
         return factor, extra
 
@@ -227,6 +229,15 @@ class Painter:
         rim = scene.rim * edge * edge * edge * (normal[:, 1] * 0.5 + 0.5)
         out += ((gloss * shine * wrap + 0.25 * rim * (gloss + 0.05) * 4) * direct)[:, None]
         return out
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products of (T,3) rows, some times faster than numpy's."""
+    out = np.empty_like(a)
+    out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
+    out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
+    out[:, 2] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return out
 
 
 def _sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray, how: int) -> np.ndarray:

@@ -1,0 +1,49 @@
+# Two commands: `make demo` runs the whole of FlashLips on this machine, `make test` the tests.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+CLIP ?=
+
+.PHONY: help setup demo test check ci nano learn codec bench clean
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip -c constraints.txt $(PIP_ARGS)
+	$(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS) torch
+	$(BIN)/python -m pip install -q -c constraints.txt $(PIP_ARGS) -e '.[dev]'
+	$(BIN)/flashlips weights fetch
+	touch $(READY)
+
+setup: $(READY) ## install into .venv and fetch the small weights (quick the second time)
+
+demo: $(READY) ## the main job end to end; CLIP=my.mp4 adds personalise and sync of that person
+	$(BIN)/flashlips demo $(if $(CLIP),--clip "$(CLIP)")
+
+test: $(READY) ## the tests
+	$(BIN)/python -m pytest tests
+
+check: $(READY) ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ci: check test ## what CI runs
+	$(BIN)/python -m pytest tests -m slow
+	$(BIN)/flashlips demo
+
+codec: $(READY) ## train the slim codec again (needs the TAEF2 weights)
+	$(BIN)/flashlips train --recipe training.recipes.codec:slim --out checkpoints/codec-slim
+
+nano: $(READY) ## train the shipped nano checkpoint again
+	$(BIN)/flashlips nano --out checkpoints/nano
+
+learn: $(READY) ## measure what the issue's gates ask for (at most 90 minutes)
+	$(BIN)/python bench/learn.py
+
+clean: ## remove what runs have made (not .venv, not weights)
+	rm -rf runs

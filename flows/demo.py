@@ -1,0 +1,68 @@
+"""``flashlips demo``: the main job, then a video; with a clip, that person too."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import InputError
+from core.files import read_json
+from flows.console import Console, duration
+from flows.end_to_end import end_to_end, folder_of, load_job
+from flows.tracking import RUN
+from flows.work import sync_video
+from infra.settings import settings
+
+
+def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
+    """Runs it and says where everything is."""
+    start, console = time.monotonic(), Console()
+    job = load_job(recipe, overrides)
+    folder = folder_of(job)
+    if clip is not None and not clip.is_file():
+        raise InputError(f"no file {clip}: give CLIP a video of one talking person")
+    report = end_to_end(recipe, list(overrides))
+    console.say("sync a person whom no stage has seen")
+    person, voice = example(job.identities, job.held_out_people, folder, recipe, overrides)
+    video = sync_video(person, voice, folder / "synced.mp4", folder / "system", console=console)
+    lines = [
+        f"ran        the synthetic demo ({job.identities} people) in {duration(time.monotonic() - start)}",
+        f"video      {video}  ({person.parent.name} says what {voice.parent.name} said)",
+        f"report     {report}",
+    ]
+    if clip is not None:
+        lines += _own_clip(clip, voice, folder)
+    lines += [
+        f"mlflow     run {read_json(folder / RUN)['run_id']} in {settings().mlflow_uri}",
+        f"open it    .venv/bin/mlflow ui --backend-store-uri {settings().mlflow_uri}",
+    ]
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
+    return 0
+
+
+def example(
+    people: int, held_out: int, folder: Path, recipe: str, overrides: Sequence[str]
+) -> tuple[Path, Path]:
+    """A held-out person's video, and somebody else's as the new voice."""
+    from preprocessing.datasets.synthetic import clips
+
+    job = load_job(recipe, overrides)
+    root = folder.parent / "corpus" / f"{people}x{job.clips}x{job.seconds:g}s-{job.seed}"
+    by_speaker = {str(c.facts["speaker"]): Path(c.source) for c in clips(root)}
+    names = sorted(by_speaker)
+    return by_speaker[names[people - held_out]], by_speaker[names[0]]
+
+
+def _own_clip(clip: Path, voice: Path, folder: Path) -> list[str]:
+    from flows.personalise import personalise
+
+    person = folder / f"personal-{clip.stem}"
+    result = personalise(clip, person, minutes=5.0)
+    video = sync_video(clip, voice, person / "synced.mp4", Path(result.checkpoint))
+    return [
+        f"ran        personalise on {clip}",
+        f"video      {video}",
+        f"report     {result.report}",
+    ]

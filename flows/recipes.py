@@ -1,0 +1,51 @@
+"""Recipes of the main job: how much data, which stages, what to sync."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from training.recipe import TrainRecipe
+from training.recipes import flashlips
+
+
+@dataclass(frozen=True)
+class MainJob:
+    """One end-to-end run.
+
+    Attributes:
+        name: of the run and its folder under ``runs``.
+        identities: people in the synthetic corpus; the last ``held_out_people`` are never trained
+            on, and the first of those is the one that gets synced.
+        seconds: of each clip. clips: a person.
+        seed: of the corpus.
+        stages: training recipes in order.
+        preprocessing: recipe of the shards.
+    """
+
+    name: str
+    identities: int
+    held_out_people: int
+    seconds: float
+    clips: int
+    seed: int
+    stages: tuple[TrainRecipe, ...]
+    preprocessing: str = "preprocessing.recipes:flashlips"
+
+    def speakers(self) -> tuple[str, ...]:
+        """Names of the people never trained on."""
+        first = self.identities - self.held_out_people
+        return tuple(f"id{i:02d}" for i in range(first, self.identities))
+
+    def with_speakers_held_out(self) -> tuple[TrainRecipe, ...]:
+        """The stages, told whom to leave out."""
+        return tuple(replace(r, exclude_speakers=self.speakers()) for r in self.stages)
+
+
+def demo() -> MainJob:
+    """The main job within 15 minutes of two CPU cores."""
+    return MainJob("demo", 8, 1, 8.0, 1, 0, flashlips.demo())
+
+
+def nano() -> MainJob:
+    """The shipped checkpoint: the whole synthetic corpus."""
+    return MainJob("nano", 28, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))

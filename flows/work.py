@@ -1,0 +1,162 @@
+"""What the verbs and the flows share: each function does one box of the DAG and gives a reference.
+
+No Prefect here, so that ``flashlips sync`` and ``train`` never load it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core import recipe as recipes
+from core.checkpoint import CheckpointRef, read_card
+from core.contracts import Tracker
+from core.errors import InputError
+from core.shards import read_manifest
+from flows.console import Console
+from infra.settings import REPO, settings
+
+Engine = Literal["local", "ray"]
+NANO = REPO / "checkpoints" / "nano"
+
+
+def preprocess_clips(
+    dataset: str,
+    source: Path,
+    out: Path,
+    recipe: str = "preprocessing.recipes:flashlips",
+    overrides: Sequence[str] = (),
+    engine: Engine = "local",
+    console: Console | None = None,
+) -> Path:
+    """Raw clips -> shards; gives the manifest's path."""
+    from preprocessing.run import preprocess
+
+    console = console or Console()
+    return preprocess(
+        dataset,
+        source,
+        out,
+        recipe=recipe,
+        engine=engine,
+        store=settings().store(),
+        settings=tuple(overrides),
+        progress=lambda p: console.bar(
+            "preprocess",
+            p.done,
+            p.total,
+            math.nan if p.left_s is None else p.left_s,
+            f"clip {p.done} of {p.total}  {p.frames_per_s:.0f} frames/s",
+        ),
+    )
+
+
+def train_recipe(
+    recipe: Any,
+    shards: Path,
+    parents: Mapping[str, CheckpointRef],
+    out: Path,
+    engine: Engine = "local",
+    tracker: Tracker | None = None,
+    console: Console | None = None,
+) -> CheckpointRef:
+    """Shards -> one stage's checkpoint; resumes, and skips what is finished."""
+    console, store = console or Console(), settings().store()
+    if engine == "ray":
+        from training.ray_job import train_on_ray
+
+        return train_on_ray(
+            recipe, shards, parents, out, store, tracker, console.training, settings().workers
+        )
+    from training.job import train_here
+
+    return train_here(recipe, shards, parents, out, store, tracker, console.training)
+
+
+def train_stage(
+    recipe_name: str,
+    overrides: Sequence[str],
+    shards: Path | None,
+    parents: Sequence[Path],
+    out: Path,
+    engine: Engine = "local",
+) -> Path:
+    """``flashlips train``: one recipe by name."""
+    recipe = recipes.override(recipes.load(recipe_name), overrides)
+    cards = [read_card(parent) for parent in parents]
+    if shards is None:
+        raise InputError(f"recipe {recipe_name} needs --shards: a folder made by 'preprocess'")
+    by_stage = {card.stage: card for card in cards}
+    return Path(train_recipe(recipe, shards, by_stage, out, engine).uri)
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage of a chain as it ends: its checkpoint and the loop's history for the report."""
+
+    stage: str
+    checkpoint: CheckpointRef
+
+
+def train_chain(
+    stages: Sequence[Any],
+    shards: Path,
+    out: Path,
+    start: Path | None = None,
+    engine: Engine = "local",
+    tracker_of: Callable[[Any], Tracker | None] = lambda recipe: None,
+    console: Console | None = None,
+) -> dict[str, CheckpointRef]:
+    """All stages of a system in order, each into ``out/<stage>``.
+
+    Args:
+        stages: recipes in training order.
+        shards: what to train on.
+        out: system folder.
+        start: another system folder whose stages give the first weights.
+        engine: in this process or on Ray.
+        tracker_of: gives each stage its tracker.
+        console: progress.
+    """
+    made: dict[str, CheckpointRef] = {}
+    for recipe in stages:
+        first = {recipe.stage: read_card(start / recipe.stage)} if start else {}
+        parents = {**needed(recipe, made), **first}
+        made[recipe.stage] = train_recipe(
+            recipe, shards, parents, out / recipe.stage, engine, tracker_of(recipe), console
+        )
+    return made
+
+
+def needed(recipe: Any, made: Mapping[str, CheckpointRef]) -> dict[str, CheckpointRef]:
+    """The checkpoints that a recipe's stage comes after, out of those made."""
+    from models.system import load_system
+
+    after = load_system(recipe.system).stages[recipe.stage].after
+    return {stage: made[stage] for stage in after}
+
+
+def sync_video(
+    video: Path,
+    audio: Path,
+    out: Path,
+    checkpoint: Path | None = None,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Path:
+    """``flashlips sync``: gives the path of the video."""
+    from inference.load import load
+    from inference.sync import sync
+
+    console, store = console or Console(), settings().store()
+    predictor = load(checkpoint, store)
+    sync(video, audio, out, predictor, store, seed=seed, progress=console.bar)
+    return out
+
+
+def data_hash(shards: Path) -> str:
+    """Hash of a shard folder's manifest."""
+    return read_manifest(shards).hash()

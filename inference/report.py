@@ -1,0 +1,156 @@
+"""What is said about a finished OUT: its tags and its report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.checkpoint import CheckpointRef
+from core.contracts import Predictor
+from core.sample import SAMPLE_RATE
+from inference.engine import Clock
+from inference.job import Job
+from inference.plan import Plan
+
+GENERIC = (
+    "Made with the generic nano checkpoint, trained on synthetic people only: the mouth follows "
+    "the sound, but lips, teeth and sharpness are not this person's; 'flashlips personalise' on a "
+    "clip of the person gives a clearly better one."
+)
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What was done; written as JSON next to OUT (``report_path``).
+
+    Attributes:
+        output, video, audio: paths.
+        frames: in OUT, as many as in VIDEO. edited: of these.
+        untouched: runs of frames that passed through: ``first``, ``last``, ``start_s``, ``reason``.
+        width, height, fps: of both videos. duration_s: of OUT.
+        sound_s: length of AUDIO; what OUT has more of is silent, what it has less of was cut.
+        faces: the most faces seen at once; the largest is edited.
+        references_s: times of the frames that show the predictor the person.
+        fps_by_part: frames a second of decode (both passes), track, edit, paste, encode.
+        fps_overall: frames a second of everything.
+        seed, crf: as given.
+        checkpoint: summary of the card; empty for a predictor without one.
+        quality: one sentence for people.
+        notes: what else a person should know.
+        version: of the software.
+    """
+
+    output: str
+    video: str
+    audio: str
+    frames: int
+    edited: int
+    untouched: list[dict[str, object]]
+    width: int
+    height: int
+    fps: float
+    duration_s: float
+    sound_s: float
+    faces: int
+    references_s: list[float]
+    fps_by_part: dict[str, float]
+    fps_overall: float
+    seed: int
+    crf: int
+    checkpoint: dict[str, Any]
+    quality: str
+    notes: list[str]
+    version: str
+
+
+def report_path(out: Path) -> Path:
+    """Where the report of OUT lies: ``name.mp4`` -> ``name.json``."""
+    return out.with_suffix(".json")
+
+
+def note() -> dict[str, str]:
+    """Tags of OUT: that it was edited, by what and when."""
+    day = datetime.now(UTC).date().isoformat()
+    return {"comment": f"lip-sync edited by FlashLips house {version()} on {day}"}
+
+
+def version() -> str:
+    """Version of the installed software."""
+    try:
+        return importlib.metadata.version("flashlips-house")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def make_report(
+    job: Job, plan: Plan, predictor: Predictor, clock: Clock, seconds: float
+) -> SyncReport:
+    """The report of a finished job that took ``seconds`` in all."""
+    info, fps = job.info, float(job.info.fps)
+    card: CheckpointRef | None = getattr(predictor, "card", None)
+    untouched = plan.untouched()
+    return SyncReport(
+        output=str(job.out),
+        video=str(job.video),
+        audio=str(job.audio),
+        frames=len(plan),
+        edited=int((plan.weight > 0).sum()),
+        untouched=untouched,
+        width=info.width,
+        height=info.height,
+        fps=round(fps, 4),
+        duration_s=round(len(plan) / fps, 3),
+        sound_s=round(len(job.sound) / SAMPLE_RATE, 3),
+        faces=plan.tracks.faces,
+        references_s=[round(float(plan.tracks.times_s[i]), 3) for i in plan.references],
+        fps_by_part=clock.fps(),
+        fps_overall=round(len(plan) / seconds, 2),
+        seed=job.seed,
+        crf=job.crf,
+        checkpoint=_summary(card),
+        quality=_quality(card, getattr(predictor, "generic", False)),
+        notes=_notes(job, plan),
+        version=version(),
+    )
+
+
+def _summary(card: CheckpointRef | None) -> dict[str, Any]:
+    """What the report says of a checkpoint."""
+    if card is None:
+        return {}
+    keep = ("uri", "system", "stage", "step", "recipe_sha", "crop", "codec", "data", "version")
+    return {name: getattr(card, name) for name in keep} | {"notes": list(card.notes)}
+
+
+def _quality(card: CheckpointRef | None, generic: bool) -> str:
+    if generic:
+        return GENERIC
+    if card is None:
+        return "Made with a predictor that has no checkpoint card: nothing is known of its quality."
+    return (
+        f"Made with {card.uri} ({card.system}, {card.stage}, step {card.step}): it is as good as "
+        "the person and the words are like those it was trained on; its card holds its measures."
+    )
+
+
+def _notes(job: Job, plan: Plan) -> list[str]:
+    """What a person should know beyond the numbers."""
+    notes, fps, tracks = [], float(job.info.fps), plan.tracks
+    if tracks.faces > 1:
+        notes.append(f"up to {tracks.faces} faces were seen at once; the largest was edited")
+    drift = np.abs(tracks.times_s - np.arange(len(plan)) / fps).max(initial=0.0)
+    if drift > 1 / fps:
+        notes.append(
+            f"the video's frame times vary (by up to {drift:.2f} s); OUT has a constant rate"
+        )
+    length, given = len(plan) / fps, len(job.sound) / SAMPLE_RATE
+    if given < length - 0.5 / fps:
+        notes.append(f"the sound is {length - given:.2f} s shorter than the video: silent there")
+    elif given > length + 0.5 / fps:
+        notes.append(f"the last {given - length:.2f} s of the sound were cut: the video is shorter")
+    return notes

@@ -1,0 +1,154 @@
+"""First pass: where the face is in every frame. Keeps numbers and never frames.
+
+Landmarks go to an unnamed temporary file, so that an hour of video needs no more memory than a
+minute; everything else that is kept is a few bytes a frame.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from core.media.shapes import head_pose, opening
+
+POINTS = 468
+COUNT_EVERY = 25
+"""Frames between two searches of the whole picture for further faces; a search costs about ten
+tracked frames."""
+SHARPNESS_SIDE = 96
+JUMP = 0.5
+"""A face that moves further between two frames, in its own widths, was cut to, not followed."""
+BLOCK = 512
+"""Meshes measured at once."""
+
+
+class Tracker(Protocol):
+    """Follows a face through a video, as ``models.experts.face.FaceMesh`` does."""
+
+    def reset(self) -> None:
+        """Forgets the face."""
+
+    def track(self, frame: np.ndarray) -> Any:
+        """The followed (or largest) face of the next frame (H, W, 3 uint8), or None."""
+
+    def detect(self, frame: np.ndarray) -> list[Any]:
+        """All faces of a frame, the largest first."""
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What the first pass found. T frames.
+
+    Attributes:
+        times_s: (T,) time of each frame.
+        found: (T,) bool, whether there is a face.
+        landmarks: (T, 468, 3) float32 in frame pixels, 0 where there is none; may lie on disk.
+        sharpness: (T,) standard deviation of the face's Laplacian at a common size, 0 without face.
+        opening: (T,) mouth opening over face height.
+        yaw: (T,) degrees.
+        start: (T,) bool, True where a run of one and the same face starts (after a gap or a cut).
+        faces: the most faces seen at once.
+    """
+
+    times_s: np.ndarray
+    found: np.ndarray
+    landmarks: np.ndarray
+    sharpness: np.ndarray
+    opening: np.ndarray
+    yaw: np.ndarray
+    start: np.ndarray
+    faces: int
+
+    def __len__(self) -> int:
+        return len(self.times_s)
+
+
+def follow(
+    frames: Iterable[tuple[float, np.ndarray]],
+    tracker: Tracker,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Tracks:
+    """Tracks the face through all frames.
+
+    A face that comes in larger than the one being followed takes over at the next search, and the
+    followed one is given up there.
+
+    Args:
+        frames: (time in seconds, (H, W, 3) uint8 RGB).
+        tracker: what finds the face; it is reset first.
+        progress: told the number of frames done.
+    """
+    tracker.reset()
+    times: list[float] = []
+    found: list[bool] = []
+    sharpness: list[float] = []
+    most = 0
+    with tempfile.TemporaryFile(prefix="flashlips-tracks-") as spill:
+        for index, (time, frame) in enumerate(frames):
+            if index % COUNT_EVERY == 0:
+                seen = tracker.detect(frame)
+                most = max(most, len(seen))
+                if len(seen) > 1:
+                    tracker.reset()  # the next line then picks the largest
+            face = tracker.track(frame)
+            points = np.zeros((POINTS, 3), np.float32) if face is None else face.landmarks
+            spill.write(np.ascontiguousarray(points, dtype=np.float32).tobytes())
+            times.append(time)
+            found.append(face is not None)
+            sharpness.append(0.0 if face is None else _sharpness(frame, points))
+            progress(index + 1)
+        spill.flush()
+        shape = (len(times), POINTS, 3)
+        landmarks: np.ndarray = (
+            np.memmap(spill, np.float32, "r", shape=shape) if times else np.zeros(shape, np.float32)
+        )
+    found_T = np.array(found, dtype=bool)
+    gaps, yaw = _measured(landmarks, found_T)
+    return Tracks(
+        times_s=np.array(times),
+        found=found_T,
+        landmarks=landmarks,
+        sharpness=np.array(sharpness),
+        opening=gaps,
+        yaw=yaw,
+        start=_starts(landmarks, found_T),
+        faces=most,
+    )
+
+
+def _sharpness(frame: np.ndarray, points: np.ndarray) -> float:
+    """Standard deviation of the Laplacian of the face's box, shrunk to a common size."""
+    limit = (frame.shape[1], frame.shape[0])
+    low = np.clip(points[:, :2].min(0).astype(int), 0, limit)
+    high = np.clip(points[:, :2].max(0).astype(int) + 1, 0, limit)
+    if (high - low).min() < 2:
+        return 0.0
+    side = (SHARPNESS_SIDE, SHARPNESS_SIDE)
+    box = cv2.resize(frame[low[1] : high[1], low[0] : high[0]], side, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(cv2.cvtColor(box, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
+
+
+def _measured(landmarks: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mouth opening and yaw, each (T,) float32, 0 where there is no face."""
+    gaps, yaw = np.zeros(len(found), np.float32), np.zeros(len(found), np.float32)
+    for first in range(0, len(found), BLOCK):
+        where = first + np.flatnonzero(found[first : first + BLOCK])
+        if len(where):
+            meshes = np.asarray(landmarks[where])
+            gaps[where], yaw[where] = opening(meshes), head_pose(meshes)[:, 0]
+    return gaps, yaw
+
+
+def _starts(landmarks: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(T,) bool, True at the first frame of each run of one face."""
+    eyes = np.asarray(landmarks[:, [33, 263], :2])
+    middle, width = eyes.mean(1), np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)
+    moved = np.linalg.norm(np.diff(middle, axis=0), axis=-1)
+    grown = np.abs(np.diff(width))
+    jump = np.maximum(moved, grown) > JUMP * np.maximum(width[:-1], 1e-6)
+    return found & np.concatenate([[True], ~found[:-1] | jump])[: len(found)]

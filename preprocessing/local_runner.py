@@ -1,0 +1,27 @@
+"""The chain in a for loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from core.clip import Clip
+from preprocessing.pack import keep
+from preprocessing.plan import Placed, Work, do, ready
+
+
+def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterator[Work]:
+    """Takes clips through the chain, one after another.
+
+    Args:
+        clips: as listed, with ids.
+        chain: the steps.
+        folder: where finished samples are written.
+
+    Yields:
+        Every finished part, its sample written, without fields.
+    """
+    steps = ready(chain)
+    for clip in clips:
+        for part in do(steps, Work(clip.id, clip)):
+            yield keep(part, folder)

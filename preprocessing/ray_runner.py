@@ -1,0 +1,93 @@
+"""The same chain on Ray Data: pools of actors, one for every run of steps of equal place.
+
+The only file of preprocessing that imports ray.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayTaskError
+
+from core.clip import Clip
+from core.errors import InputError
+from preprocessing.pack import keep
+from preprocessing.plan import Placed, Work, do, ready
+
+Batch = dict[str, Any]
+
+
+class _Worker:
+    """One actor: holds its steps set up, takes pickled work, gives pickled work."""
+
+    def __init__(self, chain: Sequence[Placed], folder: str | None) -> None:
+        self.steps = ready(chain)
+        self.folder = None if folder is None else Path(folder)
+
+    def __call__(self, batch: Batch) -> Iterator[Batch]:
+        for data in batch["work"]:
+            for part in do(self.steps, pickle.loads(data)):
+                done = part if self.folder is None else keep(part, self.folder)
+                yield {"work": [pickle.dumps(done)]}
+
+
+def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterator[Work]:
+    """Takes clips through the chain on the Ray cluster, or on one started here for the while.
+
+    Args:
+        clips: as listed, with ids.
+        chain: the steps.
+        folder: where finished samples are written; every node must reach it.
+
+    Yields:
+        Every finished part, its sample written, without fields; in no fixed order.
+
+    Raises:
+        InputError: a worker could not go on for a reason that a person can mend.
+    """
+    items = [{"work": pickle.dumps(Work(clip.id, clip))} for clip in clips]
+    if not items:
+        return
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        for found in _dataset(items, chain, folder).iter_rows():
+            yield pickle.loads(found["work"])
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause)) from error
+        raise
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.data.Dataset:
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    machines = ray.cluster_resources()
+    cores, gpus = machines.get("CPU", 1.0), machines.get("GPU", 0.0)
+    pools = [list(group) for _, group in itertools.groupby(chain, key=lambda p: p.place)]
+    # One block an input, so that a long clip holds up only its own worker.
+    data: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    for i, pool in enumerate(pools):
+        first = pool[0]
+        cpus = min(first.cpus, cores / len(pools))  # all pools run at once and must fit together
+        most = first.workers or max(1, int(cores / len(pools) / cpus))
+        last = i == len(pools) - 1
+        data = data.map_batches(
+            _Worker,
+            fn_constructor_args=(pool, str(folder.resolve()) if last else None),
+            batch_size=first.batch,
+            num_cpus=cpus,
+            num_gpus=first.gpus if gpus else None,
+            concurrency=(1, min(most, len(items))),
+        )
+    return data

@@ -1,0 +1,284 @@
+"""``preprocess``: a data set's raw files to a folder of shards, with a row for every input."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from core import recipe as recipes
+from core.clip import Clip
+from core.errors import InputError
+from core.files import read_json, write_json
+from core.sample import SCHEMA_VERSION
+from core.shards import MANIFEST, Manifest, read_manifest, read_samples, write_manifest, write_shard
+from core.weights import Store
+from preprocessing import inputs as inputs_
+from preprocessing import ledger, pack, plan
+from preprocessing.inputs import Input
+from preprocessing.plan import Placed, Work
+from preprocessing.recipes import PreprocessRecipe
+
+WORK = ".work"
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        done, total: inputs. frames: frames kept in this run so far.
+        frames_per_s: of this run. left_s: seconds left, by the inputs' sizes; None at the start.
+    """
+
+    done: int
+    total: int
+    frames: int
+    frames_per_s: float
+    left_s: float | None
+
+    def __str__(self) -> str:
+        left = "" if self.left_s is None else f", {self.left_s:.0f} s left"
+        return f"clips {self.done}/{self.total}, {self.frames_per_s:.1f} frames/s{left}"
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is kept of a finished input: found again by a rerun."""
+
+    given: str
+    row: ledger.Row
+    keys: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+def preprocess(
+    dataset: str,
+    source: Path,
+    out: Path,
+    recipe: str | PreprocessRecipe = "preprocessing.recipes:flashlips",
+    engine: str = "local",
+    store: Store | None = None,
+    settings: Sequence[str] = (),
+    progress: Tell | None = None,
+) -> Path:
+    """Turns a data set's files into shards of training samples.
+
+    ``out`` gets ``ledger.parquet`` (a row for every input), ``summary.json``, shards, and last
+    ``manifest.json``. Input files are only read. A finished ``out`` is recognised at once; a run
+    that was cut short goes on where it was.
+
+    Args:
+        dataset: name of a module in ``preprocessing.datasets``, or a dotted module name.
+        source: the data set's root.
+        out: folder for the shards.
+        recipe: ``package.module:function``, or the recipe itself.
+        engine: ``local`` (a for loop) or ``ray``.
+        store: where weights lie; none by default.
+        settings: ``key=value`` overrides of the recipe.
+        progress: told after every finished input.
+
+    Returns:
+        Path of the manifest.
+
+    Raises:
+        InputError: an unknown data set, recipe, key or engine; a source without clips; a folder
+            that can't be written or holds something else; a missing weight; no clip was kept.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
+    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(wanted, PreprocessRecipe):
+        raise InputError(f"recipe {recipe!r} is no recipe for preprocessing")
+    wanted = recipes.override(wanted, settings)
+    clips = inputs_.dataset(dataset)
+    chain = wanted.chain(store or Store(()))
+    plan.check(chain)
+    listed = inputs_.listed(clips, source)
+    origin = {**plan.origins(chain), "recipe": recipes.sha(wanted)}
+    out = out.expanduser().resolve()
+    run = _Run(out, origin, wanted.shard_mb * 1e6, inputs_.fingerprint(listed), progress)
+    if run.finished():
+        return out / MANIFEST
+    run.reopen()
+    run.go(listed, chain, engine)
+    return out / MANIFEST
+
+
+@dataclass
+class _Run:
+    out: Path
+    origin: Mapping[str, str]
+    target_bytes: float
+    fingerprint: str
+    progress: Tell | None
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """Where finished segments wait: another recipe or schema gets another folder."""
+        text = json.dumps([SCHEMA_VERSION, self.origin], sort_keys=True)
+        return self.out / WORK / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def finished(self) -> bool:
+        """Whether ``out`` is this very run, complete.
+
+        Raises:
+            InputError: it is complete, but of another recipe.
+        """
+        if not (self.out / MANIFEST).exists():
+            return False
+        theirs = read_manifest(self.out).origin
+        if theirs != self.origin:
+            odd = sorted(k for k in {*theirs, *self.origin} if theirs.get(k) != self.origin.get(k))
+            raise InputError(
+                f"{self.out} holds shards that were made in another way ({', '.join(odd)} differ); "
+                "choose another folder, or delete that one"
+            )
+        summary = self.out / ledger.SUMMARY
+        done = summary.exists() and read_json(summary).get("fingerprint") == self.fingerprint
+        if done:
+            self._sweep()
+        return bool(done)
+
+    def reopen(self) -> None:
+        """Takes a finished folder back to pieces when its inputs changed: only new ones cost."""
+        if (self.out / MANIFEST).exists():
+            for sample in read_samples(self.out):
+                write_shard(pack.piece(self.folder, sample["key"]), [sample])
+            (self.out / MANIFEST).unlink()
+
+    def go(self, listed: Sequence[Input], chain: Sequence[Placed], engine: str) -> None:
+        """Does what is left and writes everything, the manifest last."""
+        entries = list(inputs_.identify(listed, self.out))
+        states: list[_State | None] = [self._found(entry) for entry in entries]
+        todo = [i for i, state in enumerate(states) if state is None]
+        clock = _Clock([e.size for e in entries], todo, self.progress)
+        place = {entries[i].clip.id: i for i in todo}
+        assert len(place) == len(todo), "two inputs of one id, neither a duplicate"
+        for parts in self._parts([entries[i].clip for i in todo], chain, engine):
+            i = place[parts[0].input]
+            states[i] = self._finish(entries[i], parts)
+            clock.tick(i, sum(int(p.clip.facts.get("frames", 0)) for p in parts if not p.clip.drop))
+        done = [state for state in states if state is not None]
+        assert len(done) == len(entries), "inputs were lost on the way"
+        self._close(done)
+
+    def _found(self, entry: Input) -> _State | None:
+        """What an earlier run left of this input; failures are tried again."""
+        if entry.clip.drop:
+            return self._state(entry, [Work(entry.clip.id, entry.clip)])
+        path = self._note(entry)
+        if not path.exists():
+            return None
+        raw = read_json(path)
+        row = ledger.Row(**raw["row"])
+        whole = all(pack.piece(self.folder, key).exists() for key in raw["keys"])
+        if raw["given"] != entry.given or row.outcome == "failed" or not whole:
+            return None
+        # The name may have changed since: the same bytes elsewhere are the same input.
+        row = ledger.Row(**{**raw["row"], "source": entry.name})
+        return _State(raw["given"], row, tuple(raw["keys"]), raw["seconds"])
+
+    def _note(self, entry: Input) -> Path:
+        return self.folder / f"{entry.clip.id}.json"
+
+    def _parts(
+        self, clips: Sequence[Clip], chain: Sequence[Placed], engine: str
+    ) -> Iterator[list[Work]]:
+        """Finished inputs, each with all its parts in order of time."""
+        if not clips:
+            return
+        if engine == "ray":
+            from preprocessing.ray_runner import run
+        else:
+            from preprocessing.local_runner import run
+        waiting: dict[str, list[Work]] = {}
+        for work in run(clips, chain, self.folder):
+            parts = waiting.setdefault(work.input, [])
+            parts.append(work)
+            if sum((part.share for part in parts), Fraction(0)) == 1:
+                yield sorted(waiting.pop(work.input), key=_time)
+        assert not waiting, f"parts of {sorted(waiting)} never came back"
+
+    def _finish(self, entry: Input, parts: Sequence[Work]) -> _State:
+        state = self._state(entry, parts)
+        write_json(self._note(entry), asdict(state))
+        return state
+
+    def _state(self, entry: Input, parts: Sequence[Work]) -> _State:
+        seconds: dict[str, float] = {}
+        for part in parts:
+            for name, value in part.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + value
+        keys = tuple(part.clip.id for part in parts if not part.clip.drop)
+        return _State(entry.given, ledger.row(entry.clip, entry.name, parts), keys, seconds)
+
+    def _close(self, states: Sequence[_State]) -> None:
+        rows = [state.row for state in states]
+        # By content, not by path: the same clips in another tree give the same shards.
+        order = sorted((s for s in states if s.keys), key=lambda s: s.row.id)
+        keys = [key for state in order for key in state.keys]
+        seconds: dict[str, float] = {}
+        for state in states:
+            for name, value in state.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + value
+        ledger.write(self.out / ledger.LEDGER, rows)
+        summary = ledger.summary(rows, seconds)
+        write_json(self.out / ledger.SUMMARY, {**summary, "fingerprint": self.fingerprint})
+        if not keys:
+            reasons = ", ".join(f"{why} ({n})" for why, n in summary["reasons"].items())
+            raise InputError(
+                f"no clip was kept: {reasons}; see {self.out / ledger.LEDGER} and give other clips"
+            )
+        shards = pack.assemble(keys, self.folder, self.out, self.target_bytes)
+        counts = {**summary["outcomes"], "segments": len(keys), "frames": summary["frames"]}
+        write_manifest(self.out, Manifest(self.origin, shards, counts))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Lets go of what the shards hold now; notes stay, for a rerun with more inputs."""
+        for tar in self.folder.glob("*.tar"):
+            tar.unlink()
+        for other in self.folder.parent.iterdir() if self.folder.exists() else ():
+            if other != self.folder:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def _time(work: Work) -> float:
+    return work.clip.span_s[0] if work.clip.span_s else 0.0
+
+
+class _Clock:
+    """Time left, by the bytes of the inputs that are still to do."""
+
+    def __init__(self, sizes: Sequence[int], todo: Sequence[int], tell: Tell | None) -> None:
+        self.sizes = [max(1, size) for size in sizes]
+        self.left = sum(self.sizes[i] for i in todo)
+        self.total, self.done = len(sizes), len(sizes) - len(todo)
+        self.spent, self.frames, self.tell = 0, 0, tell
+        self.start = time.perf_counter()
+        self._say()
+
+    def tick(self, index: int, frames: int) -> None:
+        self.spent += self.sizes[index]
+        self.left -= self.sizes[index]
+        self.done += 1
+        self.frames += frames
+        self._say()
+
+    def _say(self) -> None:
+        if self.tell is None:
+            return
+        seconds = max(1e-6, time.perf_counter() - self.start)
+        left = seconds / self.spent * self.left if self.spent else None
+        self.tell(Progress(self.done, self.total, self.frames, self.frames / seconds, left))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.flashlips.fmt import FMT
+from models.flashlips.net import Editor, ImageLipsEncoder, LipsEncoder, ReferenceNet
+from models.flashlips.parts import Statistics, build, latent_mask, pixels, images
+from models.flashlips.unet import UNet
+from models.flow import euler, path_sample
+from training.recipes.flashlips import NANO_NET
+
+
+def millions(module):
+    return sum(p.numel() for p in module.parameters()) / 1e6
+
+
+def test_the_papers_sizes():
+    with torch.device("meta"):
+        assert millions(UNet()) == pytest.approx(211.17, abs=0.005)  # Table A.1
+        assert millions(FMT()) == pytest.approx(155.15, abs=0.005)  # Table A.3, K = 4
+        assert ReferenceNet()(torch.empty(1, 4, 64, 64)).shape == (1, 36, 64, 64)
+        assert Editor().unet.conv_in.in_channels == 52
+
+
+def test_an_untrained_editor_changes_nothing():
+    editor = build("editor", NANO_NET)
+    z = torch.randn(2, 32, 16, 16)
+    reference = editor.reference(torch.randn(2, 32, 16, 16))
+    assert torch.equal(editor(z, reference, torch.randn(2, 12)), z)
+
+
+def test_every_lips_number_reaches_every_place():
+    torch.manual_seed(0)
+    editor = build("editor", NANO_NET)
+    torch.nn.init.normal_(editor.unet.conv_out.weight, std=0.1)
+    z, lips = torch.randn(1, 32, 16, 16), torch.zeros(1, 12)
+    reference = editor.reference(z)
+    base = editor(z, reference, lips)
+    for i in range(12):
+        moved = editor(z, reference, lips + torch.eye(12)[i])
+        assert ((moved - base).abs().sum(1) > 0).all(), i
+
+
+def test_lips_encoders_give_twelve_numbers_from_expression_and_pixels():
+    net = NANO_NET
+    encoder, image = build("lips_encoder", net), build("image_encoder", net)
+    x = torch.rand(3, 3, 128, 128) * 2 - 1
+    e = torch.randn(3, net["expression"])
+    z = encoder(e, x)
+    assert z.shape == (3, 12)
+    assert image(x).shape == (3, 12)
+    other = encoder(e, -x)
+    assert torch.equal(z[:, :8], other[:, :8])  # the main part sees no pixels
+    assert not torch.allclose(z[:, 8:], other[:, 8:])
+    upper = x.clone()
+    upper[:, :, :40] = 0
+    assert torch.equal(encoder(e, upper), z)  # only the mouth's region is looked at
+
+
+def test_unet_takes_other_grids():
+    u = UNet(8, 4, (16, 32), 1, 1, 8)
+    assert u(torch.randn(1, 8, 12, 20)).shape == (1, 4, 12, 20)
+
+
+def test_flow_path_is_a_straight_line_and_euler_follows_it():
+    z, noise = torch.randn(2, 5, 3), torch.randn(2, 5, 3)
+    at = path_sample(z, noise, torch.tensor([0.0, 1.0]))
+    assert torch.allclose(at.z_t[0], noise[0])
+    assert torch.allclose(at.z_t[1], z[1])
+    assert torch.allclose(noise + at.u, z, atol=1e-6)
+    end = euler(lambda z_t, t: z - noise, noise, 7)
+    assert torch.allclose(end, z, atol=1e-5)
+
+
+def test_fmt_sees_speech_history_and_references():
+    torch.manual_seed(0)
+    fmt = build("fmt", NANO_NET).net
+    for p in fmt.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    z, t = torch.randn(1, 60, 12), torch.tensor([0.5])
+    speech, refs = torch.randn(1, 60, 768), torch.randn(1, 48)
+    base = fmt(z, t, speech, refs)
+    assert base.shape == (1, 60, 12)
+    for changed in (fmt(z, t, speech + 1, refs), fmt(z, t, speech, refs + 1), fmt(z, t + 0.3, speech, refs)):
+        assert (changed - base).abs().mean() > 1e-4
+    history = z.clone()
+    history[:, :10] += 1
+    assert (fmt(history, t, speech, refs)[:, 10:] - base[:, 10:]).abs().mean() > 1e-6
+
+
+def test_statistics_and_pixels_round_trip():
+    x = torch.randn(500, 4) * torch.tensor([1.0, 2.0, 0.1, 5.0]) + 3
+    s = Statistics()
+    for part in x.split(77):
+        s.add(part)
+    mean, std = s.mean_std()
+    assert torch.allclose(mean, x.mean(0), atol=1e-4)
+    assert torch.allclose(std, x.std(0, correction=0), rtol=1e-4)
+    crops = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8)
+    assert torch.equal(pixels(images(crops)), crops)
+    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
+    mask[:, 8:] = True
+    assert latent_mask(mask, 2).flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_an_impossible_size_is_one_sentence():
+    from core.errors import InputError
+
+    with pytest.raises(InputError, match="can't build 'fmt'"):
+        build("fmt", {**NANO_NET, "fmt": {"width": 3}})

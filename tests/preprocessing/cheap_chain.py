@@ -1,0 +1,56 @@
+"""A chain without nets, loaded by dotted name as a newcomer's would be; it also notes its calls."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from core.clip import Clip
+from preprocessing.plan import Placed
+from preprocessing.recipes import PreprocessRecipe
+from preprocessing.steps.probe import Probe
+from preprocessing.steps.read import Read
+from preprocessing.steps.segment import Segment
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Shrinks whole frames; raises for a clip whose name says so."""
+
+    pause_s: float = 0.0
+    name = "tile"
+    needs = frozenset({"frames", "sound_around"})
+    adds = frozenset({"crop"})
+
+    def setup(self) -> None:
+        pass
+
+    def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
+        for clip in clips:
+            calls = os.environ.get("CHEAP_CALLS")
+            if calls:
+                with Path(calls).open("a") as file:
+                    file.write(f"{Path(clip.source).name}\n")
+            if "bug" in clip.source:
+                raise ZeroDivisionError("a bug of ours")
+            time.sleep(self.pause_s)
+            crops = [
+                cv2.resize(f, (16, 16), interpolation=cv2.INTER_AREA) for f in clip.fields["frames"]
+            ]
+            yield clip.having(crop=np.stack(crops), frames=None, sound_around=None)
+
+
+def steps(recipe: PreprocessRecipe, store: object) -> list[Placed]:
+    pause = float(os.environ.get("CHEAP_PAUSE", "0"))
+    return [
+        Placed(Probe(min_s=recipe.min_s)),
+        Placed(Segment(longest_s=recipe.segment_s)),
+        Placed(Read(no_sound=recipe.no_sound)),
+        Placed(Tile(pause), cpus=0.5),
+    ]

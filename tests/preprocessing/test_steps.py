@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from core.clip import Clip
+from core.media.audio import decode_flac, read_sound
+from core.media.crop import CropSpec
+from core.media.video import decode_mp4
+from core.sample import SCHEMA
+from core.shards import read_manifest, read_samples
+from preprocessing.recipes import flashlips, flashlips_debug
+from preprocessing.run import preprocess
+from preprocessing.steps.crop import Crop
+from preprocessing.steps.probe import Probe
+from preprocessing.steps.read import Read
+from preprocessing.steps.segment import Segment
+from preprocessing.steps.speech import Speech
+from preprocessing.steps.track import bridge, gaps
+from preprocessing.steps.viseme import Viseme
+
+
+def test_gaps_and_bridge():
+    found = np.array([False, True, True, False, False, True, False])
+    assert list(gaps(found)) == [1, 2, 1]
+    meshes = [None if not f else np.full((468, 3), float(i)) for i, f in enumerate(found)]
+    bridged = bridge(meshes)[:, 0, 0]
+    assert np.allclose(bridged, [1, 1, 2, 3, 4, 5, 5])
+
+
+def test_frames_are_the_same_kept_decoded_again_or_pickled(tmp_path, video):
+    path = video(tmp_path / "v.mp4", seconds=1.4)
+    (clip,) = Probe()([Clip("x", str(path), facts={"sha256": "0"})])
+    parts = list(Segment(longest_s=0.8)([clip]))
+    for part in parts:
+        first, again = Read(keep_mb=400), Read(keep_mb=0)
+        for step in (first, again):
+            step.setup()
+        (a,), (b,) = first([part]), again([part])
+        kept, lazy = list(a.fields["frames"]), list(b.fields["frames"])
+        assert a.fields["frames"].kept is not None
+        assert b.fields["frames"].kept is None
+        moved = list(pickle.loads(pickle.dumps(a.fields["frames"])))
+        assert len(kept) == len(lazy) == len(moved)
+        for x, y, z in zip(kept, lazy, moved, strict=True):
+            assert np.array_equal(x, y)
+            assert np.array_equal(x, z)
+
+
+def test_margin_video_shares_the_crops_centre():
+    step = Crop(CropSpec(size=128), margin=2.0, margin_px=256)
+    transform = np.array([[0.5, 0.1, 3], [-0.1, 0.5, 9]], np.float32)
+    wide = step._margin(transform)
+    point = np.array([140.0, 120.0, 1.0])
+    assert np.allclose(wide @ point, transform @ point + 64, atol=1e-3)
+
+
+def test_a_segments_speech_is_the_whole_clips(clips, store, tmp_path):
+    """Features of a segment in the middle equal those of the whole sound, cut there."""
+    from models.experts.speech import load_speech
+
+    sound = np.tile(read_sound(clips / "LipNet__bbaf2n.mpg"), 14)[: 40 * 16_000]
+    name = "whisper-tiny.en" if store.has("whisper_tiny_en") else "log-mel"
+    whole = load_speech(name, store).features(sound, 1000)
+    read = Read()
+    read.setup()
+    read._last.update(source="x", sound=sound)
+    facts = {"has_sound": True, "width": 9, "height": 9, "duration_s": 40.0}
+    clip = Clip("x", "x", (23.0, 23.8), facts=facts)
+    around = Read._read(_Lazy(read), clip).fields["sound_around"]
+    step = Speech(name, store)
+    step.setup()
+    landmarks = np.zeros((20, 468, 3))
+    (done,) = step([Clip("x", "x", fields={"sound_around": around, "landmarks": landmarks})])
+    assert np.abs(done.fields["speech"].astype(np.float32) - whole[575:595]).max() < 0.02
+    heard, _ = decode_flac(done.fields["sound"])
+    assert np.allclose(heard, sound[368_000 : 368_000 + 12_800], atol=1e-3)
+
+
+class _Lazy:
+    """Read's own method with frames never decoded."""
+
+    keep_mb = -1
+
+    def __init__(self, read: Read) -> None:
+        self._sound = read._sound
+
+
+def test_viseme_is_cut_to_the_segment_and_others_pass(tmp_path):
+    (tmp_path / "v.json").write_text('{"opening": [0, 1, 2, 3, 4, 5]}')
+    fields = {"landmarks": np.zeros((3, 468, 3))}
+    clip = Clip("x", str(tmp_path / "v.mp4"), fields=fields, facts={"first_frame": 2})
+    (same,) = Viseme()([clip])
+    assert same is clip
+    (done,) = Viseme()([clip.noting(viseme_json=str(tmp_path / "v.json"))])
+    assert done.fields["viseme"].tolist() == [2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return tmp_path_factory.mktemp("real")
+
+
+def test_a_real_clip_becomes_a_whole_sample(made, clips, store, cut):
+    (made / "raw").mkdir()
+    cut(clips / "LipNet__bbaf2n.mpg", made / "raw" / "s1.mp4")
+    preprocess("folder", made / "raw", made / "out", flashlips_debug(), store=store)
+    origin = read_manifest(made / "out").origin
+    assert origin["crop"] == "flashlips@128"
+    assert origin["mask"] == "lower_face@1"
+    assert origin["speech"] == "log-mel"
+    assert origin["codec"].startswith("slim@")
+    (sample,) = read_samples(made / "out")
+    required = {name for name, field in SCHEMA.items() if field.required}
+    assert required <= sample.keys()
+    count = 26
+    for name, value in sample.items():
+        if isinstance(value, np.ndarray):
+            assert len(value) == count, name
+            assert np.isfinite(value.astype(np.float32)).all(), name
+    assert sample["crop"].shape == (count, 128, 128, 3)
+    assert sample["latent_source"].shape == (count, 32, 16, 16)
+    assert sample["latent_source"].dtype == np.float16
+    # The lips lie in M, M in the middle of the crop; outside M the two latents mostly agree.
+    inside = (sample["lips_mask"] & sample["mask"]).sum() / sample["lips_mask"].sum()
+    assert inside > 0.99
+    change = np.abs(sample["latent_source"] - sample["latent_masked"]).mean((0, 1))
+    assert change[:3].mean() < 0.5 * change[9:13, 5:11].mean()
+    # The kept video, cut at its centre, is the crop.
+    wide = decode_mp4(sample["video"])
+    assert wide.shape == (count, 256, 256, 3)
+    difference = np.abs(wide[:, 64:192, 64:192].astype(int) - sample["crop"]).mean()
+    assert difference < 6
+    # The crop holds the eyes where the template says.
+    eyes = sample["landmarks"][:, [33, 263], :2].mean(0)
+    assert np.allclose(eyes, [[37, 38], [90, 38]], atol=5)
+    assert cv2.meanStdDev(sample["crop"][0])[1].min() > 5
+
+
+@pytest.mark.ray
+def test_nets_give_the_same_bytes_on_ray(tmp_path, clips, store, cut):
+    (tmp_path / "raw").mkdir()
+    for name in ("LipNet__bbaf2n.mpg", "LipNet__lbax4n.mpg"):
+        cut(clips / name, tmp_path / "raw" / f"{name}.mp4")
+    recipe = flashlips() if store.has("whisper_tiny_en") else flashlips_debug()
+    found = []
+    for engine in ("local", "ray"):
+        out = tmp_path / engine
+        preprocess("folder", tmp_path / "raw", out, recipe, engine, store)
+        found.append([(s.name, s.sha256) for s in read_manifest(out).shards])
+    assert found[0] == found[1]
