@@ -54,7 +54,7 @@ def personalise(
     train_chain(stages(minutes), shards, out / "system", checkpoint or NANO, console=console)
     console.say("measure on held-out time")
     report = evaluate_system(
-        shards, out / "system", out / "report", title=f"personalised: {clip.stem}", audio_null=False
+        shards, out / "system", out / "report", title=f"personalised: {clip.stem}"
     )
     return Personal(out / "system", report, shards)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from core.errors import InputError
 from core.shards import read_manifest
 from flows.console import Console
 from infra.settings import REPO, settings
+from infra.trackers import History
 
 Engine = Literal["local", "ray"]
 NANO = REPO / "checkpoints" / "nano"
@@ -65,6 +65,7 @@ def train_recipe(
 ) -> CheckpointRef:
     """Shards -> one stage's checkpoint; resumes, and skips what is finished."""
     console, store = console or Console(), settings().store()
+    tracker = History(out, tracker)
     if engine == "ray":
         from training.ray_job import train_on_ray
 
@@ -91,14 +92,6 @@ def train_stage(
         raise InputError(f"recipe {recipe_name} needs --shards: a folder made by 'preprocess'")
     by_stage = {card.stage: card for card in cards}
     return Path(train_recipe(recipe, shards, by_stage, out, engine).uri)
-
-
-@dataclass(frozen=True)
-class StageRun:
-    """One stage of a chain as it ends: its checkpoint and the loop's history for the report."""
-
-    stage: str
-    checkpoint: CheckpointRef
 
 
 def train_chain(

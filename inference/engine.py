@@ -191,7 +191,22 @@ class _Finish:
             self._cast = cast
             crop = recoloured(edited, cast)
             weight = np.float32(self._plan.weight[item.index])
-            return paste(item.frame, crop, transform, alpha * weight)
+            return paste_part(item.frame, crop, transform, alpha * weight)
+
+
+def paste_part(
+    frame: np.ndarray, crop: np.ndarray, transform: np.ndarray, alpha: np.ndarray
+) -> np.ndarray:
+    """``core.media.crop.paste`` of the crop's part that shows, which is a third of it."""
+    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    if not len(rows):
+        return frame
+    # Three pixels around it, because cubic interpolation looks that far.
+    y0, y1 = max(int(rows[0]) - 3, 0), int(rows[-1]) + 4
+    x0, x1 = max(int(columns[0]) - 3, 0), int(columns[-1]) + 4
+    moved = np.array(transform, dtype=np.float64)
+    moved[:, 2] -= (x0, y0)
+    return paste(frame, crop[y0:y1, x0:x1], moved, alpha[y0:y1, x0:x1])
 
 
 def colour_cast(source: np.ndarray, edited: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ This is the one place where OUT is finished: its note that it was edited, and it
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from core.contracts import Predictor
+from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
 from core.files import write_json
 from core.media.audio import read_sound
@@ -20,12 +21,15 @@ from core.media.crop import warp
 from core.media.video import VideoWriter, read_frames
 from core.sample import SAMPLE_RATE
 from core.weights import Store
+from inference.ahead import ahead
 from inference.engine import Clock, edit_frames
 from inference.job import Job, Progress, check_job
 from inference.plan import Plan, plan_crops, plan_frames
 from inference.report import SyncReport, make_report, note, report_path
-from inference.tracks import Tracker, follow
+from inference.tracks import Patient, Tracker, follow
 
+AHEAD = 8
+"""Frames that decoding and editing may be ahead; each costs a frame of memory."""
 OUT_RATE = 48_000
 """Sound in OUT; the predictor hears 16 kHz."""
 
@@ -64,7 +68,7 @@ def sync(
     if predictor.spec.crop is not None:
         from models.experts.face import FaceMesh  # slow to import, and not every system needs it
 
-        tracker = FaceMesh(store)
+        tracker = Patient(FaceMesh(store))
     return run(job, predictor, tracker)
 
 
@@ -73,34 +77,57 @@ def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
     clock, begin = Clock(), time.perf_counter()
     plan = _first_pass(job, predictor, tracker, clock)
     session = predictor.prepare(_references(job, plan, predictor), _heard(job, plan), job.seed)
-    info, spec = job.info, predictor.spec
-    # OUT shows its frames at a constant rate: the mouth must fit the moment a frame is shown.
-    frames = (
-        (index / float(info.fps), frame)
-        for index, (_, frame) in enumerate(job.frames(clock, "edit"))
-    )
-    sound = read_sound(job.audio, OUT_RATE)
-    with VideoWriter(
-        job.out, info.width, info.height, info.fps, sound, OUT_RATE, job.crf, note()
-    ) as writer:
-        count = 0
-        for frame in edit_frames(frames, plan, session, spec, clock):
+    count = 0
+    with _writer(job) as writer, _edited(job, plan, session, predictor.spec, clock) as frames:
+        for count, frame in enumerate(frames, start=1):
             with clock.part("encode"):
                 writer.write(frame)
-            count += 1
-        assert count == len(plan), f"{count} frames out of {len(plan)}"
+            job.progress("edit", count, len(plan))
+        if count != len(plan):
+            raise InputError(
+                f"{job.video} gave {len(plan)} frames when first read and {count} the second time; "
+                "don't change the file while it is read"
+            )
     report = make_report(job, plan, predictor, clock, time.perf_counter() - begin)
     write_json(report_path(job.out), asdict(report))
     return report
 
 
+def _writer(job: Job) -> VideoWriter:
+    """The writer of OUT."""
+    sound, info = read_sound(job.audio, OUT_RATE), job.info
+    return VideoWriter(job.out, info.width, info.height, info.fps, sound, OUT_RATE, job.crf, note())
+
+
+@contextmanager
+def _edited(
+    job: Job, plan: Plan, session: Session, spec: PredictorSpec, clock: Clock
+) -> Iterator[Iterator[np.ndarray]]:
+    """The edited frames, while decoding and editing run ahead in threads of their own."""
+    fps = float(job.info.fps)
+    with closing(ahead(job.frames(clock), AHEAD)) as decoded:
+        # OUT shows its frames at a constant rate: the mouth must fit the moment a frame is shown.
+        frames = ((index / fps, frame) for index, (_, frame) in enumerate(decoded))
+        with closing(ahead(edit_frames(frames, plan, session, spec, clock), AHEAD)) as done:
+            yield done
+
+
 def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: Clock) -> Plan:
     """Reads the whole video once; raises InputError when there is nobody in it."""
-    spec, frames = predictor.spec, job.frames(clock, "track")
-    if spec.crop is None or tracker is None:
-        assert spec.crop is None, "a system that edits crops needs a tracker"
-        return plan_frames([time_s for time_s, _ in frames], spec.references)
-    tracks = follow(_spread(frames, clock), tracker)
+    spec = predictor.spec
+    with closing(ahead(job.frames(clock), AHEAD)) as frames:
+        if spec.crop is None:
+            times = []
+            for count, (time_s, _) in enumerate(frames, start=1):
+                times.append(time_s)
+                job.progress("track", count, job.info.frames)
+            return plan_frames(times, spec.references)
+        assert tracker is not None, "a system that edits crops needs a tracker"
+        tracks = follow(
+            _spread(frames, clock),
+            tracker,
+            lambda done: job.progress("track", done, job.info.frames),
+        )
     if not tracks.found.any():
         raise InputError(
             f"no face was found in any of the {len(tracks)} frames of {job.video}; "
@@ -118,7 +145,7 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
 
 
 def _spread(
-    frames: Iterator[tuple[float, np.ndarray]], clock: Clock
+    frames: Iterable[tuple[float, np.ndarray]], clock: Clock
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Passes frames on; the time until the next is asked for counts as tracking."""
     for item in frames:

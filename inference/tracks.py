@@ -20,6 +20,7 @@ POINTS = 468
 COUNT_EVERY = 25
 """Frames between two searches of the whole picture for further faces; a search costs about ten
 tracked frames."""
+PATIENCE = 5
 SHARPNESS_SIDE = 96
 JUMP = 0.5
 """A face that moves further between two frames, in its own widths, was cut to, not followed."""
@@ -38,6 +39,35 @@ class Tracker(Protocol):
 
     def detect(self, frame: np.ndarray) -> list[Any]:
         """All faces of a frame, the largest first."""
+
+
+class Patient:
+    """A tracker that stops searching every frame of a long stretch without a face.
+
+    A search that finds nothing looks everywhere and takes about a tenth of a second; after
+    ``PATIENCE`` such frames only every ``PATIENCE``-th is searched, so a face that comes back may
+    be missed for that many frames less one.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker, self._missed = tracker, 0
+
+    def reset(self) -> None:
+        """Forgets the face."""
+        self._tracker.reset()
+
+    def detect(self, frame: np.ndarray) -> list[Any]:
+        """All faces of a frame, or none where it isn't searched."""
+        return [] if self._missed > PATIENCE else self._tracker.detect(frame)
+
+    def track(self, frame: np.ndarray) -> Any:
+        """The face of the next frame, or None."""
+        if self._missed > PATIENCE and self._missed % PATIENCE:
+            self._missed += 1
+            return None
+        face = self._tracker.track(frame)
+        self._missed = 0 if face is not None else self._missed + 1
+        return face
 
 
 @dataclass(frozen=True)

@@ -142,3 +142,49 @@ def append(path: Path, values: Numbers, step: int) -> None:
 def clean(name: str) -> str:
     """``name`` with only what MLflow allows in names."""
     return re.sub(r"[^\w\-. /]", "_", name)
+
+
+class History(NullTracker):
+    """Appends every number to ``history.jsonl`` beside the checkpoint, and passes all on.
+
+    Args:
+        folder: of the checkpoint. inner: the tracker that others look at; None for nobody.
+    """
+
+    FILE = "history.jsonl"
+
+    def __init__(self, folder: Path, inner: Any = None) -> None:
+        self.folder = folder
+        self.inner = inner if inner is not None else NullTracker()
+        self.run_id = getattr(self.inner, "run_id", "")
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Passes the recipe on."""
+        self.inner.params(values)
+
+    def metrics(self, values: Numbers, step: int) -> None:
+        """Appends one line and passes it on."""
+        append(self.folder / self.FILE, values, step)
+        self.inner.metrics(values, step)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Passes the file on."""
+        self.inner.artifact(path, folder)
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Lines of ``history.jsonl`` in a checkpoint folder, oldest first; empty when there is none.
+
+    A step that a resumed run did again is there once, as it was done last.
+    """
+    path = folder / History.FILE
+    if not path.exists():
+        return []
+    rows: dict[tuple[int, tuple[str, ...]], dict[str, float]] = {}
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:  # the last line of a killed run
+            continue
+        rows[(int(row["step"]), tuple(sorted(row)))] = row
+    return [rows[key] for key in sorted(rows, key=lambda k: k[0])]

@@ -71,7 +71,8 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
 
 
 def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.data.Dataset:
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False  # we have our own
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     machines = ray.cluster_resources()
     cores, gpus = machines.get("CPU", 1.0), machines.get("GPU", 0.0)
     pools = [list(group) for _, group in itertools.groupby(chain, key=lambda p: p.place)]
@@ -88,6 +89,6 @@ def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.d
             batch_size=first.batch,
             num_cpus=cpus,
             num_gpus=first.gpus if gpus else None,
-            concurrency=(1, min(most, len(items))),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(items))),
         )
     return data

@@ -47,7 +47,7 @@ class PreprocessRecipe:
     steps: str = "preprocessing.recipes:flashlips_steps"
     crop: CropSpec = field(default=FLASHLIPS_128)
     codec: str = "slim"
-    speech: str = "whisper-tiny.en"
+    speech: str = "whisper-tiny.en+log-mel"
     min_s: float = 1.0
     segment_s: float = SEGMENT_S
     max_gap: int = 5

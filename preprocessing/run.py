@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -110,8 +111,13 @@ def preprocess(
     run = _Run(out, origin, wanted.shard_mb * 1e6, inputs_.fingerprint(listed), progress)
     if run.finished():
         return out / MANIFEST
-    run.reopen()
-    run.go(listed, chain, engine)
+    try:
+        run.reopen()
+        run.go(listed, chain, engine)
+    except OSError as error:  # clips' own errors never come this far
+        raise InputError(
+            f"can't write below {out}: {error.strerror or error}; make room, then run again"
+        ) from error
     return out / MANIFEST
 
 
@@ -236,10 +242,7 @@ class _Run:
         summary = ledger.summary(rows, seconds)
         write_json(self.out / ledger.SUMMARY, {**summary, "fingerprint": self.fingerprint})
         if not keys:
-            reasons = ", ".join(f"{why} ({n})" for why, n in summary["reasons"].items())
-            raise InputError(
-                f"no clip was kept: {reasons}; see {self.out / ledger.LEDGER} and give other clips"
-            )
+            raise InputError(_nothing(rows, self.out / ledger.LEDGER))
         shards = pack.assemble(keys, self.folder, self.out, self.target_bytes)
         counts = {**summary["outcomes"], "segments": len(keys), "frames": summary["frames"]}
         write_manifest(self.out, Manifest(self.origin, shards, counts))
@@ -252,6 +255,14 @@ class _Run:
         for other in self.folder.parent.iterdir() if self.folder.exists() else ():
             if other != self.folder:
                 shutil.rmtree(other, ignore_errors=True)
+
+
+def _nothing(rows: Sequence[ledger.Row], path: Path) -> str:
+    """Why there is no sample at all, in one sentence."""
+    reasons = Counter(f"{row.step}: {row.reason}" for row in rows)
+    (why, count), others = reasons.most_common(1)[0], len(reasons) - 1
+    more = f", and {others} other reasons" if others else ""
+    return f"no clip was kept: {why} ({count} of {len(rows)}{more}); see {path}, give other clips"
 
 
 def _time(work: Work) -> float:

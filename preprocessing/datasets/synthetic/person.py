@@ -54,6 +54,7 @@ class Person:
 
     Attributes:
         name: folder name, "id07". shapes: identity target -> weight.
+        carriage: how high the chin is held, radians.
         race, female, old: what the face was drawn from.
         articulation: factor on mouth movement.
     """
@@ -75,6 +76,7 @@ class Person:
     freckles: float = 0.0
     voice: Voice = field(default_factory=lambda: Voice(1.0, 1.0, 1.0))
     articulation: float = 1.0
+    carriage: float = 0.08
 
 
 def _mix(stops: tuple[Colour, ...], at: float) -> Colour:
@@ -133,12 +135,14 @@ def _hair(rng: np.random.Generator, female: bool, old: float, race: str) -> tupl
     return style, _mix(stops, float(rng.uniform(0, len(stops) - 1)))
 
 
-def draw_person(mesh: Mesh, index: int, seed: int) -> Person:
-    """Draws identity ``index`` of the corpus with ``seed``; the same arguments give the same person.
+def draw_person(mesh: Mesh, index: int, seed: int, attempt: int = 0) -> Person:
+    """Draws identity ``index`` of the corpus with ``seed``.
+
+    ``attempt`` counts the draws that were turned down.
 
     Races, genders and ages take turns, so that few identities already differ widely.
     """
-    rng = np.random.default_rng([seed, index, 7])
+    rng = np.random.default_rng([seed, index, 7, attempt])
     race = ("caucasian", "african", "asian")[index % 3]
     female = (index // 3) % 2 == 1
     old = float(np.clip((index // 6) % 4 / 3.6 + rng.normal(0, 0.06), 0, 0.9))

@@ -35,7 +35,8 @@ def project(points: np.ndarray, size: int, scale: float, distance: float) -> np.
 
     Args:
         points: (N,3), x right in the picture, y up, z to the viewer, about the look-at point.
-        size: of the square picture. scale: pixels for one unit at the look-at point.
+        size: of the square picture.
+        scale: pixels for one unit at the look-at point.
         distance: of the camera from the look-at point.
 
     Returns:
@@ -57,6 +58,7 @@ def rasterise(screen: np.ndarray, triangles: np.ndarray, size: int, cull: bool =
     Args:
         screen: (N,3) float32 column, row, nearness, as ``project`` gives.
         triangles: (T,3) vertex indices, counter-clockwise when seen from outside.
+        size: of the picture.
         cull: leave out triangles seen from behind.
     """
     corners = screen[triangles].astype(np.float64)

@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy import sparse
 
 from preprocessing.datasets.synthetic.canvas import Canvas, at_vertices
 from preprocessing.datasets.synthetic.mesh import BODY, EYES, LASHES, TEETH, TONGUE, Mesh
 from preprocessing.datasets.synthetic.paint import Paint, linear
 from preprocessing.datasets.synthetic.person import Colour, Person
 from preprocessing.datasets.synthetic.raster import Hits, project, rasterise
+from preprocessing.datasets.synthetic.surface import (
+    cross,
+    eye_colour,
+    normal_sum,
+    occlusion,
+    sample,
+)
 
 _LOOK_AT = np.array([0.0, 7.02, 0.5], np.float32)
 _DISTANCE = 11.0
@@ -77,8 +83,8 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
             cv2.rectangle(picture, start, end, colour, -1)
         else:
             cv2.circle(picture, start, int(extent[0] // 2), colour, -1)
-    picture = cv2.GaussianBlur(picture, (0, 0), size * float(rng.uniform(0.01, 0.05)))
-    return picture + rng.normal(0, 0.008, picture.shape).astype(np.float32)
+    soft = cv2.GaussianBlur(picture, (0, 0), size * float(rng.uniform(0.01, 0.05)))
+    return soft + rng.normal(0, 0.008, soft.shape).astype(np.float32)
 
 
 class Painter:
@@ -102,17 +108,17 @@ class Painter:
         self._paint = paint
         self._inner = round(size * _SUPERSAMPLE / 2) * 2
         self._scale = self._inner / scene.zoom
-        self._sum = _normal_sum(mesh)
+        self._sum = normal_sum(mesh)
         self._grow = self._growth(canvas)
         normals = self._normals(neutral)
-        occlusion = _occlusion(mesh, neutral + normals * self._grow[:, None])
-        bare = canvas.bare.copy()
-        values = np.column_stack([canvas.place, occlusion, bare]).astype(np.float32)
+        shade = occlusion(mesh, neutral + normals * self._grow[:, None], _LOOK_AT)
+        bare = canvas.bare
+        values = np.column_stack([canvas.place, shade, bare]).astype(np.float32)
         self._fixed = values[mesh.triangles]
         self._base = mesh.vertices[mesh.triangles]
         inner_mouth = mesh.masks["inside-mouth"] > 0.5
         self._kind = np.where(inner_mouth[mesh.triangles].all(1), TONGUE + 10, mesh.part)
-        backdrop = cv2.resize(scene.background, (self._inner, self._inner))
+        backdrop = np.asarray(cv2.resize(scene.background, (self._inner, self._inner)))
         self._backdrop = linear(np.clip(backdrop, 0, 1)).reshape(-1, 3)
         half = scene.key + np.array([0, 0, 1], np.float32)
         self._half = half / np.linalg.norm(half)
@@ -126,17 +132,18 @@ class Painter:
 
     def _normals(self, vertices: np.ndarray) -> np.ndarray:
         corners = vertices[self._mesh.triangles]
-        faces = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        faces = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.asarray(self._sum @ faces)
         length = np.sqrt(np.einsum("nc,nc->n", normals, normals))[:, None] + 1e-9
         return (normals / length).astype(np.float32)
 
-    def draw(self, vertices: np.ndarray, gaze: tuple[float, float], parted: float) -> np.ndarray:
+    def draw(self, vertices: np.ndarray, parted: float, gaze: tuple[float, float]) -> np.ndarray:
         """The picture of a posed head.
 
         Args:
-            vertices: (N,3) posed, decimetres. gaze: (right, up) shift of the iris, decimetres.
-            parted: 0..1, how far the mouth is open (lets light in).
+            vertices: (N,3) posed, decimetres.
+            gaze: (right, up) shift of the iris, decimetres.
+            parted: the mouth's opening over face height; it lets light in.
 
         Returns:
             (size,size,3) uint8 RGB.
@@ -155,19 +162,18 @@ class Painter:
         lit = self._shade(colour, normal, fixed[:, 2] * open_light[0] + open_light[1], gloss)
         picture = self._backdrop.copy()
         picture[hits.pixel] = lit
-        picture = picture.reshape(self._inner, self._inner, 3)
-        small = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        square = picture.reshape(self._inner, self._inner, 3)
+        small = cv2.resize(square, (self._size, self._size), interpolation=cv2.INTER_AREA)
         return (np.sqrt(np.clip(small, 0, 1)) * 255 + 0.5).astype(np.uint8)
 
     def _albedo(self, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at_x = fixed[:, 0:1] - 0.5
-        at_y = fixed[:, 1:2] - 0.5
-        take = (at_x, at_y, cv2.INTER_LINEAR)
-        cover = _sample(self._paint.cover, *take) * np.clip(1 - 2 * fixed[:, 3], 0, 1)
-        skin = _sample(self._paint.skin, *take)
-        hair = _sample(self._paint.hair, *take)
+        """Colour and gloss of skin, hair and clothes."""
+        take = (fixed[:, 0] - 0.5, fixed[:, 1] - 0.5)
+        cover = sample(self._paint.cover, *take) * np.clip(1 - 2 * fixed[:, 3], 0, 1)
+        skin = sample(self._paint.skin, *take)
+        hair = sample(self._paint.hair, *take)
         colour = skin + (hair - skin) * cover[:, None]
-        cloth = _sample(self._paint.cloth, *take)
+        cloth = sample(self._paint.cloth, *take)
         gloss = 0.10 * (1 - cover) * (1 - cloth) + 0.06 * cover
         return colour, gloss
 
@@ -187,7 +193,7 @@ class Painter:
         where = (self._base[hits.triangle[hidden]] * hits.weights[hidden][:, :, None]).sum(1)
         part = kind[hidden]
         eye = part == EYES
-        colour[hidden[eye]] = _eye_colour(where[eye], self._mesh, self._person, gaze)
+        colour[hidden[eye]] = eye_colour(where[eye], self._mesh, self._person, gaze)
         gloss[hidden[eye]] = 0.12
         factor[hidden[eye]], extra[hidden[eye]] = 0.8, 0.2
         teeth = part == TEETH
@@ -203,7 +209,9 @@ class Painter:
         factor[hidden[cave]] = 0.0
         aside = np.exp(-((np.abs(where[cave, 0]) / 0.2) ** 4))
         reach = np.where(part[cave] == TEETH, 1.2, 0.45) * (0.2 + 0.8 * aside)
-        extra[hidden[cave]] = (0.03 + reach * min(1.0, 0.35 + parted)) * np.exp(-4.0 * depth) * 0.8
+        extra[hidden[cave]] = (
+            (0.03 + reach * min(1.0, 0.35 + 8 * parted)) * np.exp(-4.0 * depth) * 0.8
+        )
         gloss[hidden[cave]] *= np.exp(-4.0 * depth)
         return factor, extra
 
@@ -229,79 +237,3 @@ class Painter:
         rim = scene.rim * edge * edge * edge * (normal[:, 1] * 0.5 + 0.5)
         out += ((gloss * shine * wrap + 0.25 * rim * (gloss + 0.05) * 4) * direct)[:, None]
         return out
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross products of (T,3) rows, some times faster than numpy's."""
-    out = np.empty_like(a)
-    out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
-    out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
-    out[:, 2] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    return out
-
-
-def _sample(picture: np.ndarray, x: np.ndarray, y: np.ndarray, how: int) -> np.ndarray:
-    # cv2.remap takes at most 32767 rows, so the pixels are laid out as a wide picture.
-    count, wide = len(x), 512
-    tall = -(-count // wide)
-    map_x = np.zeros((tall, wide), np.float32)
-    map_y = np.zeros((tall, wide), np.float32)
-    map_x.reshape(-1)[:count] = x[:, 0]
-    map_y.reshape(-1)[:count] = y[:, 0]
-    found = cv2.remap(picture, map_x, map_y, how, borderMode=cv2.BORDER_REPLICATE)
-    return found.reshape(tall * wide, -1)[:count].squeeze(-1) if picture.ndim == 2 else (
-        found.reshape(tall * wide, 3)[:count]
-    )
-
-
-def _eye_colour(
-    where: np.ndarray, mesh: Mesh, person: Person, gaze: tuple[float, float]
-) -> np.ndarray:
-    centre = mesh.eye_centres[(where[:, 0] < 0).astype(np.int64)]
-    off = where - centre
-    away = np.hypot(off[:, 0] - gaze[0], off[:, 1] - gaze[1])
-    white = linear((0.90, 0.87, 0.85)) * (1 - 0.35 * np.clip(away / 0.15, 0, 1) ** 2)[:, None]
-    iris = linear(person.iris) * (0.75 + 0.7 * np.clip(away / 0.07, 0, 1))[:, None]
-    in_iris = np.clip((0.071 - away) / 0.008, 0, 1)[:, None]
-    ring = np.exp(-(((away - 0.067) / 0.008) ** 2))[:, None]
-    pupil = np.clip((0.032 - away) / 0.006, 0, 1)[:, None]
-    colour = white + (iris - white) * in_iris
-    return (colour * (1 - 0.6 * ring) * (1 - 0.97 * pupil)).astype(np.float32)
-
-
-def _normal_sum(mesh: Mesh) -> sparse.csr_matrix:
-    """Adds face normals up at their vertices: (N,T)."""
-    faces = np.repeat(np.arange(len(mesh.triangles)), 3)
-    ones = np.ones(len(faces), np.float32)
-    shape = (len(mesh.vertices), len(mesh.triangles))
-    return sparse.csr_matrix((ones, (mesh.triangles.ravel(), faces)), shape=shape)
-
-
-def _occlusion(mesh: Mesh, vertices: np.ndarray, directions: int = 40, size: int = 160) -> np.ndarray:
-    """How much of the sky above it each vertex sees, (N,) in 0..1, by shadow maps."""
-    index = np.arange(directions) + 0.5
-    polar = np.arccos(1 - 2 * index / directions)
-    turn = np.pi * (1 + 5**0.5) * index
-    ways = np.stack([np.cos(turn) * np.sin(polar), np.cos(polar), np.sin(turn) * np.sin(polar)], 1)
-    corners = vertices[mesh.triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.asarray(_normal_sum(mesh) @ faces)
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
-    seen = np.zeros(len(vertices))
-    total = np.zeros(len(vertices))
-    solid = mesh.triangles[(mesh.part != LASHES) & (mesh.part != EYES)]
-    for way in ways:
-        side = np.cross(way, [0.3, 0.9, 0.2])
-        side /= np.linalg.norm(side)
-        frame = np.stack([side, np.cross(way, side), way], 1)
-        turned = (vertices - _LOOK_AT) @ frame
-        screen = (turned * [size / 5.2, size / 5.2, 1] + [size / 2, size / 2, 0]).astype(np.float32)
-        hits = rasterise(screen, solid, size, cull=False)
-        height = np.full(size * size, -np.inf, np.float32)
-        height[hits.pixel] = hits.blend(screen[solid][:, :, 2:])[:, 0]
-        at = np.clip(screen[:, :2].astype(np.int64), 0, size - 1)
-        free = screen[:, 2] > height[at[:, 1] * size + at[:, 0]] - 0.06
-        facing = np.clip(normals @ way, 0, None)
-        seen += free * facing
-        total += facing
-    return np.clip(seen / (total + 1e-6), 0.05, 1) ** 0.8

@@ -79,7 +79,7 @@ def test_fmt_sees_speech_history_and_references():
     for p in fmt.parameters():
         torch.nn.init.normal_(p, std=0.05)
     z, t = torch.randn(1, 60, 12), torch.tensor([0.5])
-    speech, refs = torch.randn(1, 60, 768), torch.randn(1, 48)
+    speech, refs = torch.randn(1, 60, NANO_NET["fmt"]["speech"]), torch.randn(1, 48)
     base = fmt(z, t, speech, refs)
     assert base.shape == (1, 60, 12)
     for changed in (fmt(z, t, speech + 1, refs), fmt(z, t, speech, refs + 1), fmt(z, t + 0.3, speech, refs)):
