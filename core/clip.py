@@ -15,8 +15,8 @@ Fact = float | int | str | bool
 class Drop:
     """Why a clip went no further.
 
-    ``rejected`` is data (a filter said no: ``value`` against ``threshold``), ``duplicate`` names the
-    clip it repeats in ``reason``, ``failed`` is an exception caught for this one clip.
+    ``rejected`` is data (a filter said no: ``value`` against ``threshold``), ``duplicate`` names
+    the clip it repeats in ``reason``, ``failed`` is an exception caught for this one clip.
     """
 
     step: str
@@ -78,6 +78,6 @@ def content_hash(path: Path) -> str:
 
 
 def content_id(file_hash: str, span_s: tuple[float, float] | None = None) -> str:
-    """A clip's id: 16 hex digits from the file's hash and the span, never from position or chance."""
+    """A clip's id: 16 hex digits from the file's hash and the span, never position or chance."""
     span = "all" if span_s is None else f"{span_s[0]:.3f}-{span_s[1]:.3f}"
     return hashlib.sha256(f"{file_hash}:{span}".encode()).hexdigest()[:16]

@@ -145,7 +145,7 @@ class Session(Protocol):
     """One video being edited; holds what windows share."""
 
     def edit(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-        """Edits frames (N,H,W,3 uint8 RGB) shown at ``times_s`` (N,) of the new sound; same shape."""
+        """Edits frames (N,H,W,3 uint8 RGB) shown at ``times_s`` (N,) of the new sound."""
 
 
 class Predictor(Protocol):
@@ -190,7 +190,7 @@ class Case:
 
 
 class Metric(Protocol):
-    """One measure: ``observe`` runs anywhere, ``reduce`` runs once; merging rows changes nothing."""
+    """One measure: ``observe`` runs anywhere, ``reduce`` once; merging rows changes nothing."""
 
     name: str
     better: Literal["higher", "lower", "one"]

@@ -31,8 +31,11 @@ def load(name: str) -> Any:
     function = getattr(module, function_name, None)
     if not callable(function):
         names = ", ".join(
-            n for n, v in vars(module).items()
-            if callable(v) and getattr(v, "__module__", None) == module_name and n.islower()
+            n
+            for n, v in vars(module).items()
+            if callable(v)
+            and getattr(v, "__module__", None) == module_name
+            and n.islower()
             and not n.startswith("_")
         )
         raise InputError(f"recipe {name!r}: {module_name} has no {function_name!r}; it has {names}")
@@ -57,10 +60,7 @@ def override(recipe: T, settings: Sequence[str]) -> T:
 
 
 def _replace(node: Any, path: list[str], text: str, key: str) -> Any:
-    if isinstance(node, dict):
-        valid = list(node)
-    else:
-        valid = [f.name for f in dataclasses.fields(node)]
+    valid = list(node) if isinstance(node, dict) else [f.name for f in dataclasses.fields(node)]
     name, rest = path[0], path[1:]
     if name not in valid:
         raise InputError(f"unknown key {key!r}; valid keys here: {', '.join(valid)}")
@@ -70,7 +70,9 @@ def _replace(node: Any, path: list[str], text: str, key: str) -> Any:
         what = "is a group of keys, name one of them" if nested else "has no keys below it"
         raise InputError(f"--set {key}: {name!r} {what}")
     new = _replace(old, rest, text, key) if rest else _parse(text, old, key)
-    return {**node, name: new} if isinstance(node, dict) else dataclasses.replace(node, **{name: new})
+    return (
+        {**node, name: new} if isinstance(node, dict) else dataclasses.replace(node, **{name: new})
+    )
 
 
 def _parse(text: str, old: Any, key: str) -> Any:

@@ -39,7 +39,9 @@ class Field:
 
 SCHEMA: Mapping[str, Field] = {
     "info": Field("json", "-", "clip id, speaker, split, first_frame, clip_frames, facts"),
-    "video": Field("mp4", "T x S_m x S_m", "the source at a generous margin around the face, H.264"),
+    "video": Field(
+        "mp4", "T x S_m x S_m", "the source at a generous margin around the face, H.264"
+    ),
     "sound": Field("flac", "T/FPS seconds", "16 kHz mono sound of the segment"),
     "crop": Field("npy", "T,S,S,3 uint8", "canonical face crop, RGB"),
     "landmarks": Field("npy", "T,468,3 float32", "mesh points in crop pixels (x, y), z relative"),
@@ -50,7 +52,9 @@ SCHEMA: Mapping[str, Field] = {
     "pose": Field("npy", "T,3 float32", "head pose: yaw, pitch, roll in degrees"),
     "opening": Field("npy", "T float32", "measured inner-lip opening over face height"),
     "latent_source": Field("npy", "T,C,h,w float16", "codec latent of the crop (mode)"),
-    "latent_masked": Field("npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"),
+    "latent_masked": Field(
+        "npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"
+    ),
     "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
     "viseme": Field("npy", "T float32", "true mouth opening of a synthetic clip", required=False),
 }
@@ -105,5 +109,5 @@ def time_split(info: Mapping[str, Any], frames: int) -> tuple[np.ndarray, np.nda
     """
     index = np.arange(frames)
     at = index + int(info["first_frame"])
-    border = int(round(int(info["clip_frames"]) * (1 - HELD_OUT)))
+    border = round(int(info["clip_frames"]) * (1 - HELD_OUT))
     return index[at < border - HELD_OUT_GAP], index[at >= border]

@@ -1,4 +1,4 @@
-"""WebDataset tars of samples. The manifest is written last: where it stands, the set is complete."""
+"""WebDataset tars of samples. The manifest is written last: where it is, the set is complete."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.exists():
-        raise InputError(f"{folder} holds no {MANIFEST}: run 'flashlips preprocess' to its end first")
+        raise InputError(
+            f"{folder} holds no {MANIFEST}: run 'flashlips preprocess' to its end first"
+        )
     raw = read_json(path)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
@@ -85,7 +87,9 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: "
             "preprocess the clips again"
         )
-    shards = [ShardFile(s["name"], tuple(s["keys"]), s["bytes"], s["sha256"]) for s in raw["shards"]]
+    shards = [
+        ShardFile(s["name"], tuple(s["keys"]), s["bytes"], s["sha256"]) for s in raw["shards"]
+    ]
     return Manifest(raw["origin"], shards, raw["counts"], version)
 
 

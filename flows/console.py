@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 _TERMINAL_S = 0.2
 _LOG_S = 5.0
@@ -36,7 +36,10 @@ class Console:
         """How far a long piece of work is.
 
         Args:
-            name: of the work. done, total: in any unit. left_s: seconds left, nan when unknown.
+            name: of the work.
+            done: in any unit.
+            total: likewise.
+            left_s: seconds left, nan when unknown.
             note: numbers worth seeing.
         """
         now, finished = time.monotonic(), done >= total
@@ -55,6 +58,16 @@ class Console:
         else:
             sys.stderr.write(text.rstrip() + "\n")
         sys.stderr.flush()
+
+    def counter(self, name: str) -> Callable[[int, int], None]:
+        """A callback (done, total) for work whose pieces take about equally long."""
+        start = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            left = (time.monotonic() - start) / done * (total - done) if done else float("nan")
+            self.bar(name, done, total, left, f"{done} of {total}")
+
+        return tell
 
     def training(
         self, stage: str, step: int, steps: int, losses: Mapping[str, float], left_s: float

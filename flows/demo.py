@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.files import read_json
 from flows.console import Console, duration
 from flows.end_to_end import end_to_end, folder_of, load_job
+from flows.recipes import MainJob
 from flows.tracking import RUN
 from flows.work import sync_video
 from infra.settings import settings
@@ -25,10 +26,11 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
         raise InputError(f"no file {clip}: give CLIP a video of one talking person")
     report = end_to_end(recipe, list(overrides))
     console.say("sync a person whom no stage has seen")
-    person, voice = example(job.identities, job.held_out_people, folder, recipe, overrides)
+    person, voice = example(job, folder.parent / "corpus" / job.corpus)
     video = sync_video(person, voice, folder / "synced.mp4", folder / "system", console=console)
     lines = [
-        f"ran        the synthetic demo ({job.identities} people) in {duration(time.monotonic() - start)}",
+        f"ran        the synthetic demo ({job.identities} people), "
+        f"{duration(time.monotonic() - start)} in all",
         f"video      {video}  ({person.parent.name} says what {voice.parent.name} said)",
         f"report     {report}",
     ]
@@ -42,17 +44,12 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def example(
-    people: int, held_out: int, folder: Path, recipe: str, overrides: Sequence[str]
-) -> tuple[Path, Path]:
+def example(job: MainJob, corpus: Path) -> tuple[Path, Path]:
     """A held-out person's video, and somebody else's as the new voice."""
     from preprocessing.datasets.synthetic import clips
 
-    job = load_job(recipe, overrides)
-    root = folder.parent / "corpus" / f"{people}x{job.clips}x{job.seconds:g}s-{job.seed}"
-    by_speaker = {str(c.facts["speaker"]): Path(c.source) for c in clips(root)}
-    names = sorted(by_speaker)
-    return by_speaker[names[people - held_out]], by_speaker[names[0]]
+    by_speaker = {str(c.facts["speaker"]): Path(c.source) for c in clips(corpus)}
+    return by_speaker[job.speakers()[0]], by_speaker[min(by_speaker)]
 
 
 def _own_clip(clip: Path, voice: Path, folder: Path) -> list[str]:

@@ -39,11 +39,11 @@ def corpus(recipe: str, overrides: list[str]) -> str:
     from preprocessing.datasets.synthetic import render_corpus
 
     job, console = load_job(recipe, overrides), Console()
-    root = settings().runs / "corpus" / f"{job.identities}x{job.clips}x{job.seconds:g}s-{job.seed}"
+    root = settings().runs / "corpus" / job.corpus
     render_corpus(
         root, settings().store(), job.identities, job.seconds, job.clips, job.seed,
         workers=settings().threads,
-        progress=lambda done, total, left: console.bar("corpus", done, total, left),
+        progress=console.counter("corpus"),
     )  # fmt: skip
     return str(root)
 

@@ -54,9 +54,11 @@ def evaluate_system(
     """Measures a system beside the baselines and writes the report; gives the HTML's path.
 
     Args:
-        shards: what to measure on. checkpoint: system folder; the shipped nano by default.
+        shards: what to measure on.
+        checkpoint: system folder; the shipped nano by default.
         out: folder for ``report.json`` and ``report.html``.
-        title: of the report. tracker: gets the numbers and the report.
+        title: of the report.
+        tracker: gets the numbers and the report.
         most_clips: at most so many clips.
     """
     console, folder = Console(), checkpoint or NANO
@@ -116,7 +118,9 @@ def mask_free_gates(found: Mapping[str, MaskFree]) -> list[Gate]:
     r = float(np.median([f.r for f in found.values()]))
     slope = float(np.median([f.slope for f in found.values()]))
     return [
-        between("mask-free: PSNR outside M, editor minus codec, dB", loss, (-MASK_FREE_LOSS_DB, 99)),
+        between(
+            "mask-free: PSNR outside M, editor minus codec, dB", loss, (-MASK_FREE_LOSS_DB, 99)
+        ),
         between("mask-free: measured opening on asked opening, r", r, (MASK_FREE_R, 1.0)),
         between("mask-free: slope of the same", slope, MASK_FREE_SLOPE),
     ]
@@ -188,5 +192,3 @@ def _speed(draw: Any, shards: Path) -> dict[str, float]:
         rates[name] = count / (time.perf_counter() - start)
     rates["all three"] = 1 / sum(1 / rate for rate in rates.values())
     return rates
-
-

@@ -16,11 +16,11 @@ def train_nano(out: Path) -> Path:
     from preprocessing.datasets.synthetic import render_corpus
 
     job, console, runs = nano(), Console(), settings().runs
-    corpus = runs / "corpus" / job.name
+    corpus = runs / "corpus" / job.corpus
     render_corpus(
         corpus, settings().store(), job.identities, job.seconds, job.clips, job.seed,
         workers=settings().threads,
-        progress=lambda done, total, left: console.bar("corpus", done, total, left),
+        progress=console.counter("corpus"),
     )  # fmt: skip
     shards = runs / job.name / "shards"
     preprocess_clips("synthetic", corpus, shards, job.preprocessing, console=console)

@@ -5,14 +5,12 @@ The last 20 % of the clip's time is held out (``core.sample.time_split``) and me
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError
 from flows.console import Console
 from flows.work import NANO, preprocess_clips, train_chain
-from infra.settings import settings
 
 
 @dataclass(frozen=True)
@@ -64,5 +62,5 @@ def _only(clip: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    os.symlink(clip.resolve(), folder / clip.name)
+    (folder / clip.name).symlink_to(clip.resolve())
     return folder

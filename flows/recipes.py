@@ -31,6 +31,11 @@ class MainJob:
     stages: tuple[TrainRecipe, ...]
     preprocessing: str = "preprocessing.recipes:flashlips"
 
+    @property
+    def corpus(self) -> str:
+        """Name of the corpus' folder under ``runs/corpus``: equal corpora are rendered once."""
+        return f"{self.identities}x{self.clips}x{self.seconds:g}s-{self.seed}"
+
     def speakers(self) -> tuple[str, ...]:
         """Names of the people never trained on."""
         first = self.identities - self.held_out_people
@@ -48,4 +53,4 @@ def demo() -> MainJob:
 
 def nano() -> MainJob:
     """The shipped checkpoint: the whole synthetic corpus."""
-    return MainJob("nano", 28, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))
+    return MainJob("nano", 24, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))

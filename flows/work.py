@@ -6,6 +6,7 @@ No Prefect here, so that ``flashlips sync`` and ``train`` never load it.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -146,7 +147,14 @@ def sync_video(
 
     console, store = console or Console(), settings().store()
     predictor = load(checkpoint, store)
-    sync(video, audio, out, predictor, store, seed=seed, progress=console.bar)
+    started: dict[str, float] = {}
+
+    def tell(part: str, done: int, total: int | None) -> None:
+        elapsed = time.monotonic() - started.setdefault(part, time.monotonic())
+        left = elapsed / done * (total - done) if total and done else math.nan
+        console.bar(part, done, total or done + 1, left, f"frame {done}")
+
+    sync(video, audio, out, predictor, store, seed=seed, progress=tell)
     return out
 
 

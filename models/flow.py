@@ -21,7 +21,9 @@ def path_sample(z: Any, noise: Any, t: Any) -> PathSample:
     """``z_t = (1 - t) noise + t z`` and ``u = z - noise`` (Eq. 10, 11).
 
     Args:
-        z, noise: (B, T, D). t: (B,) in [0, 1].
+        z: (B, T, D).
+        noise: likewise.
+        t: (B,) in [0, 1].
     """
     t = t.view(-1, 1, 1)
     return PathSample((1 - t) * noise + t * z, z - noise)
@@ -32,7 +34,8 @@ def euler(velocity: Callable[[Any, Any], Any], noise: Any, steps: int) -> Any:
 
     Args:
         velocity: z_t (B, T, D), t (B,) -> (B, T, D).
-        noise: (B, T, D). steps: number of evaluations of the velocity.
+        noise: (B, T, D).
+        steps: number of evaluations of the velocity.
     """
     z = noise
     for i in range(steps):

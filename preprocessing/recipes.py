@@ -55,7 +55,7 @@ class PreprocessRecipe:
     no_sound: Literal["reject", "silence"] = "reject"
     margin: float = 2.0
     crf: int = 18
-    codec_batch: int = 16
+    codec_batch: int = 4
     threads: int = 1
     shard_mb: float = 256.0
 

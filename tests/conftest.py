@@ -1,4 +1,4 @@
-"""Fixtures: real clips and fetched weights when they are there; a skip that names what is missing."""
+"""Fixtures: real clips and weights when they are there; a skip that names what is missing."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ class AudioToLips:
         if self.fresh:
             self.statistics.add(lips)
             mean, std = self.statistics.mean_std()
-            self.fmt.mean.copy_(mean)  # type: ignore[operator, union-attr]
-            self.fmt.std.copy_(std)  # type: ignore[operator, union-attr]
+            self.fmt.mean.copy_(mean)  # type: ignore[operator]
+            self.fmt.std.copy_(std)  # type: ignore[operator]
         return {"lips": lips.numpy()}
 
     def request(self, rng: np.random.Generator) -> BatchRequest:
@@ -99,7 +99,7 @@ class AudioToLips:
         t = torch.rand(count, generator=rng).to(z.device)
         path = path_sample(z, noise, t)
         history = z[:, :past] * kept(self.drop_past)[:, None, None]
-        v = self.fmt.net(  # type: ignore[operator, union-attr]
+        v = self.fmt.net(  # type: ignore[operator]
             torch.cat([history, path.z_t[:, past:]], 1), t, speech, references
         )
         counted = batch["target"][:, past:, None].float()
@@ -130,8 +130,11 @@ def generate(
     """New frames of one window, in the transformer's units.
 
     Args:
-        fmt: ``FMTWithScale``. speech: (B, past + new, D). references: (B, K * 12).
-        history: (B, past, 12), zeros at the start of a sound. steps: Euler steps.
+        fmt: ``FMTWithScale``.
+        speech: (B, past + new, D).
+        references: (B, K * 12).
+        history: (B, past, 12), zeros at the start of a sound.
+        steps: Euler steps.
         noise: (B, new, 12) start of the flow; None starts from its mean, zero, which gives the
             steady middle of what the sound allows rather than one draw of it.
 
@@ -143,7 +146,7 @@ def generate(
         noise = torch.zeros_like(speech[:, past:, : history.shape[-1]])
 
     def velocity(z: Any, t: Any) -> Any:
-        return fmt.net(  # type: ignore[operator, union-attr]
+        return fmt.net(  # type: ignore[operator]
             torch.cat([history, z], 1), t, speech, references
         )[:, past:]
 

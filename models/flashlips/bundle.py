@@ -97,7 +97,10 @@ class FlashLips:
 
         Args:
             editor: ``masked_editor`` (``z_in`` masked) or ``editor`` (``z_in`` the source's own).
-            z_in: (N,C,h,w). z_ref: (1,C,h,w). lips: (N,12).
+            z_in: (N,C,h,w).
+            z_ref: (1,C,h,w).
+            lips: (N,12).
+            batch: frames at a time.
 
         Returns:
             (N,C,h,w).
@@ -121,8 +124,10 @@ class FlashLips:
         """Lips vectors for a sound of any length.
 
         Args:
-            speech: (T,D) features. references: (K,12) lips vectors of the person.
-            steps: Euler steps. temperature: spread of the flow's start; 0 is its mean.
+            speech: (T,D) features.
+            references: (K,12) lips vectors of the person.
+            steps: Euler steps.
+            temperature: spread of the flow's start; 0 is its mean.
             seed: of the start.
 
         Returns:

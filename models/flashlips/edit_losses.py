@@ -37,11 +37,14 @@ class EditLosses:
         self.codec, self.tau_lips = codec, tau_lips
         self.window, self.fraction = window, fraction
 
-    def __call__(self, z: Any, z_true: Any, batch: Mapping[str, Any], x_true: Any) -> dict[str, Any]:
+    def __call__(
+        self, z: Any, z_true: Any, batch: Mapping[str, Any], x_true: Any
+    ) -> dict[str, Any]:
         """Named terms.
 
         Args:
-            z, z_true: edited and wanted latents (B,C,h,w).
+            z: edited and wanted latents (B,C,h,w).
+            z_true: likewise.
             batch: holds ``mask`` and ``lips_mask`` (B,S,S bool).
             x_true: wanted pixels (B,S,S,3) uint8, or None to decode ``z_true`` for them.
         """
@@ -50,7 +53,11 @@ class EditLosses:
         terms = {"lat_l1": mae(difference), "lat_l1_mask": masked_mae(difference, m).mean()}
         count = max(1, round(len(z) * self.fraction)) if self.fraction else 0
         if not count:
-            return {**terms, "pix_l1_mask": difference.sum() * 0, "pix_l1_lips": difference.sum() * 0}
+            return {
+                **terms,
+                "pix_l1_mask": difference.sum() * 0,
+                "pix_l1_lips": difference.sum() * 0,
+            }
         size = z.shape[-1]
         top, bottom, left, right = self.window or (0, size, 0, size)
         s = self.codec.stride

@@ -48,12 +48,16 @@ class FMT(nn.Module):
     Defaults are the paper's size: 155.15 M parameters with K = 4 (Table A.3).
 
     Args:
-        lips: d_w. pose: d_p, 0 leaves head pose out. audio: d_a. emotion: d_e, 0 leaves it out.
-        references: K. speech: width of the speech encoder's features when they must first be
+        lips: d_w.
+        pose: d_p, 0 leaves head pose out.
+        audio: d_a.
+        emotion: d_e, 0 leaves it out.
+        references: K.
+        speech: width of the speech encoder's features when they must first be
             projected to ``audio`` (Linear, LayerNorm, SiLU as in FLOAT), else 0.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one size a row of Table A.3
         self,
         lips: int = 12,
         pose: int = 16,
@@ -83,9 +87,11 @@ class FMT(nn.Module):
         """One evaluation of the velocity.
 
         Args:
-            z_t: (B, T, d_w + d_p), earlier frames first. t: (B,) in [0, 1].
+            z_t: (B, T, d_w + d_p), earlier frames first.
+            t: (B,) in [0, 1].
             speech: (B, T, D) features at the frames' times.
-            references: (B, K * d_w). extra: (B, d_e) emotion, when the net has one.
+            references: (B, K * d_w).
+            extra: (B, d_e) emotion, when the net has one.
 
         Returns:
             (B, T, d_w).

@@ -13,7 +13,7 @@ from models.blocks.resnet import ResBlock, ResNet
 from models.flashlips.unet import UNet
 
 MOUTH = (0.44, 0.92, 0.24, 0.76)
-"""Rows and columns of the canonical crop (top, bottom, left, right) that the mouth-crop CNN sees."""
+"""Rows and columns of the canonical crop (top, bottom, left, right) that the mouth CNN sees."""
 
 
 class ReferenceNet(nn.Module):
@@ -57,6 +57,7 @@ class Editor(nn.Module):
         learned = (reference or {}).get("out", 32)
         self.unet = UNet(latent + learned + latent + lips, latent, **(unet or {}))
         nn.init.zeros_(self.unet.conv_out.weight)
+        assert self.unet.conv_out.bias is not None
         nn.init.zeros_(self.unet.conv_out.bias)
 
     def reference(self, z_ref: Any) -> Any:
@@ -68,7 +69,8 @@ class Editor(nn.Module):
 
         Args:
             z_in: (B,C,h,w) masked latent, or the source's own when mask-free.
-            reference: (B,C',h,w) from ``reference``. lips: (B,12).
+            reference: (B,C',h,w) from ``reference``.
+            lips: (B,12).
         """
         tiled = lips[:, :, None, None].expand(-1, -1, *z_in.shape[-2:])
         return z_in + self.unet(torch.cat([z_in, reference, tiled], 1))
@@ -112,7 +114,8 @@ class LipsEncoder(nn.Module):
         """Lips vectors.
 
         Args:
-            expression: (B,E) frozen features. images: (B,3,S,S) crops in [-1,1].
+            expression: (B,E) frozen features.
+            images: (B,3,S,S) crops in [-1,1].
 
         Returns:
             (B, main + residual).

@@ -27,7 +27,8 @@ class FlashLipsPredictor:
     """Loads the system and starts sessions.
 
     Args:
-        folder: the system's checkpoint folder. store: pretrained weights.
+        folder: the system's checkpoint folder.
+        store: pretrained weights.
 
     Raises:
         InputError: the checkpoint is for a crop that is not there.
@@ -72,7 +73,9 @@ def close_when_silent(lips: torch.Tensor, silent: np.ndarray, closed: torch.Tens
     """Fades lips vectors to the person's closed mouth where the sound is silent.
 
     Args:
-        lips: (T,12). silent: (T,) bool. closed: (12,).
+        lips: (T,12).
+        silent: (T,) bool.
+        closed: (12,).
 
     Returns:
         (T,12).

@@ -98,8 +98,8 @@ class Reconstruction:
             self.statistics.add(torch.as_tensor(sample["expression"]))
             mean, std = self.statistics.mean_std()
             encoder = self.parts["lips_encoder"]
-            encoder.mean.copy_(mean)  # type: ignore[operator, union-attr]
-            encoder.scale.copy_(1 / std)  # type: ignore[operator, union-attr]
+            encoder.mean.copy_(mean)  # type: ignore[operator]
+            encoder.scale.copy_(1 / std)  # type: ignore[operator]
         return {}
 
     def request(self, rng: np.random.Generator) -> BatchRequest:

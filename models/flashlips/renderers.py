@@ -23,7 +23,8 @@ class FlashLipsRenderers:
     """Ways to draw a clip's held-out frames; each gives (N,S,S,3) uint8.
 
     Args:
-        folder: the system's checkpoint folder. store: pretrained weights.
+        folder: the system's checkpoint folder.
+        store: pretrained weights.
     """
 
     def __init__(self, folder: Path, store: Store) -> None:
@@ -72,7 +73,8 @@ class FlashLipsRenderers:
         """Mask-free editor on the held-out frames, driven by sound.
 
         Args:
-            clip: the clip. speech: (N,D) features for the held-out frames; by default the clip's.
+            clip: the clip.
+            speech: (N,D) features for the held-out frames; by default the clip's.
         """
         lips = self.spoken_lips(clip, speech)
         source = self._latents(clip, "latent_source", clip.held_out)

@@ -14,7 +14,8 @@ def masked_mae(difference: Any, mask: Any) -> Any:
     """``MAE_w(A)``: mean of |A| where ``mask`` is on, per sample (Eq. 4-6).
 
     Args:
-        difference: (B,C,H,W). mask: (B,1,H,W) in [0, 1].
+        difference: (B,C,H,W).
+        mask: (B,1,H,W) in [0, 1].
 
     Returns:
         (B,); 0 for a sample whose mask is empty.

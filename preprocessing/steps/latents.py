@@ -28,7 +28,7 @@ class Latents:
 
     codec: str
     store: Store
-    batch: int = 16
+    batch: int = 4
     threads: int = 1
     _net: Any = field(default=None, init=False, repr=False, compare=False)
     name = "latents"

@@ -84,7 +84,8 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
         else:
             cv2.circle(picture, start, int(extent[0] // 2), colour, -1)
     soft = cv2.GaussianBlur(picture, (0, 0), size * float(rng.uniform(0.01, 0.05)))
-    return soft + rng.normal(0, 0.008, soft.shape).astype(np.float32)
+    grain = rng.normal(0, 0.008, (size, size, 3))
+    return (soft + grain).astype(np.float32)
 
 
 class Painter:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models.flashlips.fmt import FMT
-from models.flashlips.net import Editor, ImageLipsEncoder, LipsEncoder, ReferenceNet
-from models.flashlips.parts import Statistics, build, latent_mask, pixels, images
+from models.flashlips.net import Editor, ReferenceNet
+from models.flashlips.parts import Statistics, build, images, latent_mask, pixels
 from models.flashlips.unet import UNet
 from models.flow import euler, path_sample
 from training.recipes.flashlips import NANO_NET
@@ -82,8 +82,8 @@ def test_fmt_sees_speech_history_and_references():
     speech, refs = torch.randn(1, 60, NANO_NET["fmt"]["speech"]), torch.randn(1, 48)
     base = fmt(z, t, speech, refs)
     assert base.shape == (1, 60, 12)
-    for changed in (fmt(z, t, speech + 1, refs), fmt(z, t, speech, refs + 1), fmt(z, t + 0.3, speech, refs)):
-        assert (changed - base).abs().mean() > 1e-4
+    for inputs in ((z, t, speech + 1, refs), (z, t, speech, refs + 1), (z, t + 0.3, speech, refs)):
+        assert (fmt(*inputs) - base).abs().mean() > 1e-4
     history = z.clone()
     history[:, :10] += 1
     assert (fmt(history, t, speech, refs)[:, 10:] - base[:, 10:]).abs().mean() > 1e-6
