@@ -45,6 +45,8 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     x_name: str
     y_name: str
+    ends: bool
+    """Whether the legend tells each line's last value: of use where it is what was reached."""
 
 
 def nice_ticks(low: float, high: float, count: int = TICKS) -> list[float]:
@@ -102,7 +104,11 @@ def _path(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def chart(
-    series: Mapping[str, Series], x_name: str = "", y_name: str = "", log_y: bool = False
+    series: Mapping[str, Series],
+    x_name: str = "",
+    y_name: str = "",
+    log_y: bool = False,
+    from_zero: bool = False,
 ) -> Chart:
     """Lays out curves.
 
@@ -111,6 +117,7 @@ def chart(
         x_name: the x axis in words.
         y_name: the y axis in words.
         log_y: logarithmic y; values that are not positive lift the pen.
+        from_zero: whether the y axis must reach down to 0.
     """
     points = {name: _points(s) for name, s in series.items()}
     if log_y:
@@ -120,6 +127,8 @@ def chart(
             }
     left, right = _limits([x for x, _ in points.values()])
     low, high = _limits([y for _, y in points.values()])
+    if from_zero:
+        low = min(low, 0.0)
     low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
 
     def across(x: np.ndarray | float) -> np.ndarray:
@@ -142,4 +151,4 @@ def chart(
         for v in nice_ticks(low, high)
     ]
     x_ticks = [Tick(label(v), 100 * float(across(v))) for v in nice_ticks(left, right)]
-    return Chart(lines, tuple(x_ticks), tuple(y_ticks), x_name, y_name)
+    return Chart(lines, tuple(x_ticks), tuple(y_ticks), x_name, y_name, ends=log_y)

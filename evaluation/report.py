@@ -154,13 +154,23 @@ class Report:
         x_name: str = "",
         y_name: str = "",
         log_y: bool = False,
+        from_zero: bool = False,
     ) -> Report:
-        """Curves, the first in ink (a reference), the others in colour; also in report.json."""
+        """Curves, the first in ink (a reference), the others in colour; also in report.json.
+
+        Args:
+            caption: below the chart; its name in report.json.
+            series: y values, or (x values, y values), by name.
+            x_name: the x axis in words.
+            y_name: the y axis in words.
+            log_y: logarithmic, with each line's last value in the legend: for losses.
+            from_zero: whether the y axis must reach down to 0: for openings.
+        """
         self._curves[caption] = {
             name: {"x": s[0], "y": s[1]} if isinstance(s, tuple) else {"y": s}
             for name, s in series.items()
         }
-        return self._add("curves", charts.chart(series, x_name, y_name, log_y), caption)
+        return self._add("curves", charts.chart(series, x_name, y_name, log_y, from_zero), caption)
 
     def add_video(self, caption: str, video: Path | bytes) -> Report:
         """A player with the mp4 inside the page; a video too big for that is named instead."""

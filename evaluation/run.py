@@ -168,12 +168,15 @@ def show(report: Report, measured: Measured, main: str) -> Report:
     report.add_section("Pictures", "Frames of held-out time, which no stage trained on.")
     for clip in measured.shown:
         output = clip.outputs[main]
-        report.add_sheet(f"{clip.name}: the truth, {main}, and what differs.", clip.truth, output)
+        sheet = pictures.contact_sheet(clip.truth, output)
+        rows = ("truth", main, pictures.SHEET_ROWS[2])
+        report.add_picture(f"{clip.name}: the truth, {main}, and what differs.", sheet, rows)
         report.add_curves(
             f"{clip.name}: mouth opening asked for, and measured on the output.",
             {"asked": clip.asked, **_chosen(clip.measured, main)},
             "held-out frame",
             "inner-lip gap over face height",
+            from_zero=True,
         )
         both = pictures.side_by_side(clip.truth[:PLAYER_FRAMES], output[:PLAYER_FRAMES])
         report.add_video(f"{clip.name}: truth, {main}.", encode_mp4(both, FPS, PLAYER_CRF))
@@ -218,10 +221,9 @@ def evaluate_shards(
         InputError: see ``measure``; or the folder can't be written.
     """
     measured = measure(shards, renderers, observer, options, progress)
-    frames = sum(len(clip.truth) for clip in measured.shown)
     lead = (
-        f"{len(measured.clips)} clips, the last fifth of their time; "
-        f"benchmark {measured.benchmark}, {frames} frames shown below."
+        f"The last fifth of {len(measured.clips)} clips' time, which nothing was trained on; "
+        f"benchmark {measured.benchmark}."
     )
     report = Report(title, lead).note(**(notes or {}))
     show(report, measured, next(iter(renderers)))

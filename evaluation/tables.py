@@ -41,7 +41,9 @@ class Table:
     rows: tuple[Row, ...]
 
 
-ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1"}
+ARROWS = {"higher": "\u00a0↑", "lower": "\u00a0↓", "one": "\u00a0→\u00a01"}
+UNCONTESTED = ("outside_psnr",)
+"""Numbers without a best: baselines paste into the truth and win outside M by doing nothing."""
 
 
 def number(value: float | None) -> str:
@@ -128,7 +130,7 @@ def table(
             directions.get(key, "higher"),
         )
         for key in names
-        if key in directions
+        if key in directions and key not in UNCONTESTED
     }
     rows = []
     for system in sorted(systems, key=lambda s: s in apart):

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-PACKAGES = tuple(["core", "models", "inference", "preprocessing", "training", "evaluation", "flows", "infra"])
+PACKAGES = (
+    "core", "models", "inference", "preprocessing", "training", "evaluation", "flows", "infra",
+)  # fmt: skip
 DOCUMENTS = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("models/*/*.md")])
 
 

@@ -34,6 +34,7 @@ _SENTENCES = Path(__file__).with_name("sentences.txt")
 _FIRST_SILENCE_S = 0.4
 _LOUDNESS = 0.07
 _ATTEMPTS = 6
+_MISSES = 8  # sentences tried that are too long for what is left of a clip
 _LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -129,10 +130,14 @@ def compose(person: Person, take: Take) -> Speech:
     sound = np.zeros(length, np.float32)
     clock = round(_FIRST_SILENCE_S * RATE)
     texts, phonemes = [], [Phoneme(" ", 0.0, _FIRST_SILENCE_S)]
+    misses = 0
     for step in range(40):
         text = sentences()[order[(at + step) % len(order)]]
         said = _trimmed(speak(text, person.voice, take.seed))
         if clock + len(said.sound) > length - RATE // 8:
+            misses += 1
+            if misses == _MISSES:
+                break
             continue
         start = clock / RATE
         sound[clock : clock + len(said.sound)] = said.sound
