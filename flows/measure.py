@@ -85,7 +85,10 @@ def evaluate_system(
         report.values({f"{name}.mask_free.{k}": v for k, v in _numbers(found).items()})
     show(report, measured, EDITOR)
     _learning(report, folder, cards)
-    report.add_section("Speed").add_speed(_speed(draw, shards))
+    report.add_section(
+        "Speed", "On this machine, of face crops in memory: no video is read or written."
+    )
+    report.add_speed(_speed(draw, shards), draw.gflop_per_frame())
     report.add_section("Checkpoint")
     for stage, card in cards.items():
         report.add_card(stage, _plain(card))

@@ -51,7 +51,8 @@ class Codec(nn.Module):
         shift: see ``scale``.
 
     Attributes:
-        id: name and 16 hex digits of the weights: latents of another id must not be mixed.
+        id: name and 16 hex digits of the encoder's weights: it names the latents, and those of
+            another id must not be mixed. A decoder may be refined without changing them.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Codec(nn.Module):
         self.body = body.eval().requires_grad_(False)
         self.channels, self.stride = channels, stride
         self.scale, self.shift = scale, shift
-        self.id = f"{name}@{tensors_sha(body.state_dict())}"
+        self.id = f"{name}@{tensors_sha(encoder_tensors(body))}"
         self.eval()
 
     def train(self, mode: bool = True) -> Codec:
@@ -199,6 +200,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is missing; get the checkpoint folder again") from error
     except SafetensorError as error:
         raise InputError(f"{path} is no safetensors file ({error}); get it again") from error
+
+
+def encoder_tensors(body: nn.Module) -> Mapping[str, Tensor]:
+    """What makes latents: the tensors of ``encoder`` and, in a KL autoencoder, ``quant_conv``."""
+    return {
+        name: tensor
+        for name, tensor in body.state_dict().items()
+        if name.startswith(("encoder", "quant_conv"))
+    }
 
 
 def tensors_sha(tensors: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.weights import Store
 from models.experts.codec import load_codec
 from models.flashlips.audio_to_lips import generate
-from models.flashlips.parts import freeze, images, load_parts, pixels
+from models.flashlips.parts import freeze, images, lips_dim, load_parts, pixels
 
 PARTS = {
     "reconstruction": ("editor", "lips_encoder"),
@@ -59,6 +59,7 @@ class FlashLips:
                     f"{folder / stage} was trained on codec {card.codec}, here is {self.codec.id}: "
                     "train it again or bring that codec"
                 )
+        self.lips_length = lips_dim(self.card.net)
         self.references = int(self.cards["audio_to_lips"].net["fmt"].get("references", 4))
 
     @torch.inference_mode()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from core.weights import Store
 from models.flashlips.bundle import FlashLips
@@ -39,6 +40,16 @@ class FlashLipsRenderers:
             "lips_change": self.lips_change,
             "audio": self.spoken,
         }
+
+    def gflop_per_frame(self) -> float:
+        """GFLOP (two a multiply-add) of encoding, editing and decoding one crop."""
+        system = self.system
+        size = int(self.card.crop.partition("@")[2])
+        crop = np.zeros((1, size, size, 3), np.uint8)
+        with FlopCounterMode(display=False) as counter:
+            z = system.encode(crop)
+            system.decode(system.paint(system.editor, z, z, torch.zeros(1, system.lips_length)))
+        return counter.get_total_flops() / 1e9
 
     def lips(self, clip: Clip) -> np.ndarray:
         """True lips vectors of all frames by the full encoder, (T,12)."""

@@ -13,7 +13,7 @@ def slim() -> TrainRecipe:
         system="codec",
         stage="slim",
         net={"stem": 64, "half_blocks": 1},
-        loss_weights={"pixel": 1.0, "square": 4.0, "edge": 0.5, "latent": 0.1},
+        loss_weights={"pixel": 1.0, "square": 4.0, "edge": 0.5, "detail": 0.0, "latent": 0.1},
         steps=4000,
         batch=16,
         lr=5e-4,
@@ -36,6 +36,19 @@ def slim() -> TrainRecipe:
 def slim_refined() -> TrainRecipe:
     """Goes on from ``slim`` (given as a parent) after sources were added."""
     return replace(slim(), lr=4e-4, minutes=20.0, seed=1)
+
+
+def slim_sharp() -> TrainRecipe:
+    """The last phase: the decoder alone, asked for as much detail as the truth has."""
+    base = slim()
+    return replace(
+        base,
+        net={**base.net, "freeze_encoder": True},
+        loss_weights={"pixel": 1.0, "square": 0.0, "edge": 0.5, "detail": 1.0, "latent": 0.0},
+        lr=3e-4,
+        minutes=10.0,
+        seed=2,
+    )
 
 
 def slim_debug() -> TrainRecipe:

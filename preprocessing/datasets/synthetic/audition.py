@@ -1,7 +1,7 @@
 """Casting: only persons whose mouth a real mesh net reads right get into the corpus.
 
 The 468-point net reads lips with a gain that depends on the face and on how high the chin is held.
-Each drawn person is tried with a few known openings at a few carriages of the head; the carriage
+Each drawn person is tried with a few shapes of speech at a few carriages of the head; the carriage
 that reads best is kept, and a person that reads badly at all of them is drawn again.
 """
 
@@ -14,12 +14,11 @@ import numpy as np
 
 from core.media.shapes import opening
 from models.experts.face import FaceMesh
-from preprocessing.datasets.synthetic.motion import UNITS, Rig
+from preprocessing.datasets.synthetic.motion import Rig, probes
 
 Draw = Callable[[np.ndarray, float], np.ndarray]
 
 _CARRIAGES = (0.08, 0.15, 0.0, 0.22, -0.08)  # chin up, radians; the likeliest first
-_JAWS = (0.0, 0.08, 0.16, 0.28, 0.42)
 _GOOD_SLOPE = 0.12  # near enough to 1 to stop looking
 _WORST_SLOPE = 0.18
 _LEAST_R = 0.975
@@ -52,7 +51,7 @@ def read_person(rig: Rig, draw: Draw, net: FaceMesh) -> Reading:
         draw: (posed vertices, true opening) -> (S,S,3) uint8 RGB.
         net: reads the pictures.
     """
-    faces = [rig.face(_units(jaw)) for jaw in _JAWS]
+    faces = [rig.face(units) for units in probes()]
     truth = np.array([rig.opening(face) for face in faces])
     best = Reading(_CARRIAGES[0], 0.0, 0.0)
     for carriage in _CARRIAGES:
@@ -62,19 +61,6 @@ def read_person(rig: Rig, draw: Draw, net: FaceMesh) -> Reading:
         if best.believable and abs(best.slope - 1) <= _GOOD_SLOPE:
             break
     return best
-
-
-def _units(jaw: float) -> np.ndarray:
-    units = np.zeros(len(UNITS))
-    for name, amount in (
-        ("jawOpen", jaw),
-        ("mouthUpperUp", 0.5 * jaw),
-        ("mouthLowerDown", 0.6 * jaw),
-    ):
-        for side in ("", "Left", "Right"):
-            if name + side in UNITS:
-                units[UNITS.index(name + side)] = amount
-    return units
 
 
 def _read(

@@ -18,29 +18,30 @@ _COARTICULATION_S = 0.028
 _EYE_CORNERS_APART = 0.5256  # of the mean face, in face heights
 
 # Mouth shapes as amounts of: jaw, wide, round, funnel, upper lip up, lower lip down, press,
-# lower lip under the teeth, tongue out.
+# lower lip under the teeth, tongue out. Mesh nets hardly see lips that part over a shut jaw, and
+# take funnelled lips for wide open ones, so the jaw does most of the work.
 AXES = ("jaw", "wide", "round", "funnel", "upper", "lower", "press", "tuck", "tongue")
 _SHAPES: dict[str, tuple[float, ...]] = {
     "rest": (0.0, 0, 0, 0, 0, 0, 0, 0, 0),
     "shut": (0.0, 0, 0, 0, 0, 0, 0.55, 0, 0),
-    "teeth_on_lip": (0.05, 0.1, 0, 0, 0.3, 0, 0, 0.75, 0),
-    "tongue_teeth": (0.13, 0.1, 0, 0, 0.2, 0.25, 0, 0, 0.6),
-    "hiss": (0.06, 0.4, 0, 0, 0.35, 0.35, 0, 0, 0),
-    "tip": (0.11, 0.15, 0, 0, 0.2, 0.2, 0, 0, 0.15),
-    "back": (0.17, 0.1, 0, 0, 0.15, 0.2, 0, 0, 0),
-    "breath": (0.20, 0, 0, 0, 0.1, 0.15, 0, 0, 0),
-    "hush": (0.09, 0, 0.25, 0.65, 0.1, 0.1, 0, 0, 0),
-    "kiss": (0.08, 0, 0.85, 0.15, 0, 0, 0, 0, 0),
-    "r": (0.12, 0, 0.40, 0.25, 0, 0.1, 0, 0, 0),
-    "ah": (0.52, 0, 0, 0, 0.2, 0.25, 0, 0, 0),
-    "uh": (0.30, 0, 0, 0, 0.15, 0.2, 0, 0, 0),
-    "ae": (0.44, 0.35, 0, 0, 0.3, 0.3, 0, 0, 0),
-    "eh": (0.32, 0.30, 0, 0, 0.25, 0.3, 0, 0, 0),
-    "ih": (0.18, 0.35, 0, 0, 0.2, 0.25, 0, 0, 0),
-    "ee": (0.12, 0.65, 0, 0, 0.25, 0.3, 0, 0, 0),
-    "schwa": (0.18, 0.05, 0, 0, 0.15, 0.15, 0, 0, 0),
-    "aw": (0.42, 0, 0.25, 0.45, 0, 0.15, 0, 0, 0),
-    "oo": (0.13, 0, 0.75, 0.35, 0, 0, 0, 0, 0),
+    "teeth_on_lip": (0.05, 0.1, 0, 0, 0.2, 0, 0, 0.75, 0),
+    "tongue_teeth": (0.16, 0.1, 0, 0, 0.15, 0.15, 0, 0, 0.6),
+    "hiss": (0.10, 0.25, 0, 0, 0.15, 0.15, 0, 0, 0),
+    "tip": (0.15, 0.1, 0, 0, 0.1, 0.1, 0, 0, 0.15),
+    "back": (0.22, 0.1, 0, 0, 0.1, 0.15, 0, 0, 0),
+    "breath": (0.26, 0, 0, 0, 0.1, 0.1, 0, 0, 0),
+    "hush": (0.09, 0, 0.25, 0.35, 0.05, 0.05, 0, 0, 0),
+    "kiss": (0.06, 0, 0.75, 0.05, 0, 0, 0, 0, 0),
+    "r": (0.13, 0, 0.35, 0.12, 0, 0.1, 0, 0, 0),
+    "ah": (0.66, 0, 0, 0, 0.2, 0.25, 0, 0, 0),
+    "uh": (0.40, 0, 0, 0, 0.15, 0.2, 0, 0, 0),
+    "ae": (0.58, 0.25, 0, 0, 0.25, 0.25, 0, 0, 0),
+    "eh": (0.42, 0.25, 0, 0, 0.2, 0.2, 0, 0, 0),
+    "ih": (0.24, 0.25, 0, 0, 0.12, 0.15, 0, 0, 0),
+    "ee": (0.17, 0.42, 0, 0, 0.12, 0.15, 0, 0, 0),
+    "schwa": (0.22, 0.05, 0, 0, 0.1, 0.1, 0, 0, 0),
+    "aw": (0.52, 0, 0.25, 0.22, 0, 0.1, 0, 0, 0),
+    "oo": (0.14, 0, 0.65, 0.16, 0, 0, 0, 0, 0),
 }
 
 # phoneme -> (shapes one after another, how firmly they are held against the neighbours)
@@ -178,6 +179,14 @@ UNITS = (
 """Face units in the order of ``Performance.units``."""
 
 
+def probes() -> np.ndarray:
+    """Unit weights of a few speech shapes, shut to wide open, to try a face with: (P,U)."""
+    names = ("rest", "hiss", "ee", "oo", "schwa", "uh", "aw", "ae", "ah")
+    weights = _unit_weights(np.array([_SHAPES[name] for name in names]), 0.05)
+    still = np.zeros(len(names))
+    return np.stack([weights.get(name, still) for name in UNITS], 1)
+
+
 def perform(
     person: Person, phonemes: Sequence[Phoneme], frames: int, rng: np.random.Generator
 ) -> Performance:
@@ -193,8 +202,8 @@ def perform(
         "browOuterUpLeft": 0.6 * brow,
         "browOuterUpRight": 0.6 * brow,
     }
-    lean = rng.normal([0.0, person.carriage, 0.0], [0.06, 0.012, 0.025])
-    turn = lean + _drift(rng, frames, 3, 0.6) * np.array([0.05, 0.02, 0.022])
+    lean = rng.normal([0.0, person.carriage, 0.0], [0.05, 0.012, 0.025])
+    turn = lean + _drift(rng, frames, 3, 0.6) * np.array([0.04, 0.015, 0.022])
     shift = _drift(rng, frames, 3, 0.9) * np.array([0.025, 0.015, 0.02])
     gaze = _saccades(rng, frames) - np.stack([turn[:, 0] * 0.12, -turn[:, 1] * 0.08], 1)
     return Performance(np.stack([weights[name] for name in UNITS], 1), gaze, turn, shift)

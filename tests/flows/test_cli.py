@@ -1,0 +1,55 @@
+"""The command line's promise: bad input is one sentence on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["preprocess", "--dataset", "nope", "--source", "{tmp}", "--out", "{tmp}/o"], "nope"),
+        (["preprocess", "--dataset", "folder", "--source", "{tmp}/no", "--out", "{tmp}/o"], "no"),
+        (
+            ["preprocess", "--dataset", "folder", "--source", "{tmp}", "--out", "{tmp}/o",
+             "--set", "colour=red"],
+            "colour",
+        ),
+        (["train", "--recipe", "training.recipes.flashlips:nope", "--shards", "{tmp}",
+          "--out", "{tmp}/o"], "nope"),
+        (["train", "--recipe", "training.recipes.flashlips:nano_reconstruction",
+          "--set", "stepz=3", "--shards", "{tmp}", "--out", "{tmp}/o"], "stepz"),
+        (["train", "--recipe", "training.recipes.flashlips:nano_reconstruction",
+          "--shards", "{tmp}", "--out", "{tmp}/o"], "manifest"),
+        (["train", "--recipe", "training.recipes.flashlips:nano_lips_change",
+          "--shards", "{tmp}", "--out", "{tmp}/o"], ""),
+        (["evaluate", "--shards", "{tmp}", "--checkpoint", "{tmp}", "--out", "{tmp}/o"], "stages"),
+        (["personalise", "{tmp}/no.mp4", "--out", "{tmp}/o"], "no.mp4"),
+        (["personalise", "{tmp}/text.mp4", "--minutes", "0", "--out", "{tmp}/o"], "minutes"),
+        (["sync", "{tmp}/no.mp4", "{tmp}/no.wav", "-o", "{tmp}/o.mp4"], "no"),
+        (["demo", "--clip", "{tmp}/no.mp4"], "no.mp4"),
+        (["demo", "--set", "people=3"], "people"),
+        (["weights", "fetch", "nope"], "nope"),
+        (["weights", "convert", "{tmp}/no.pth", "{tmp}/o.safetensors"], "no.pth"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_exit_code_two(arguments, says, tmp_path, capsys):
+    (tmp_path / "text.mp4").write_text("no video")
+    before = sorted(tmp_path.rglob("*"))
+    assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert error[-1].startswith("flashlips: ")
+    assert says in error[-1]
+    assert "Traceback" not in "\n".join(error)
+    left = [p for p in sorted(tmp_path.rglob("*")) if p not in before and p.is_file()]
+    assert not [p for p in left if p.suffix in (".mp4", ".safetensors", ".tar")], left
+
+
+def test_settings_and_status_print(capsys):
+    assert main(["settings"]) == 0
+    assert main(["weights", "status"]) == 0
+    out = capsys.readouterr().out
+    assert "FLASHLIPS_RUNS" in out
+    assert "face_landmark" in out
