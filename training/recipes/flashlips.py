@@ -49,7 +49,7 @@ def nano_reconstruction() -> TrainRecipe:
         stage="reconstruction",
         loss_weights=NANO_EDIT,
         net=NANO_NET,
-        steps=2400,
+        steps=2000,
         batch=16,
         lr=1e-3,
         ema=0.995,
@@ -65,7 +65,7 @@ def nano_distillation() -> TrainRecipe:
         stage="distillation",
         loss_weights={"lips_l1": 1.0},
         net=NANO_NET,
-        steps=500,
+        steps=400,
         batch=24,
         lr=1e-3,
         ema=0.99,
@@ -76,7 +76,7 @@ def nano_distillation() -> TrainRecipe:
 def nano_lips_change() -> TrainRecipe:
     """Mask removal by self-refinement at nano size (Sec. 3.1.2)."""
     return replace(
-        nano_reconstruction(), stage="lips_change", steps=700, lr=5e-4, notes=NO_BACKBONES
+        nano_reconstruction(), stage="lips_change", steps=500, lr=5e-4, notes=NO_BACKBONES
     )
 
 
@@ -87,7 +87,7 @@ def nano_audio_to_lips() -> TrainRecipe:
         stage="audio_to_lips",
         loss_weights={"flow": 1.0},
         net=NANO_NET,
-        steps=1500,
+        steps=1200,
         batch=16,
         lr=5e-4,
         ema=0.995,
