@@ -36,8 +36,8 @@ ci: check test ## what CI runs
 	$(BIN)/python -m pytest tests -m slow
 	$(BIN)/flashlips demo
 
-codec: $(READY) ## train the slim codec again (needs the TAEF2 weights)
-	$(BIN)/flashlips train --recipe training.recipes.codec:slim --out checkpoints/codec-slim
+codec: $(READY) ## train the slim codec again (needs the TAEF2 weights and runs/corpus; PICTURES=folders adds clips)
+	$(BIN)/flashlips codec --out checkpoints/codec-slim $(if $(PICTURES),--real $(PICTURES)) --rendered runs/corpus
 
 nano: $(READY) ## train the shipped nano checkpoint again
 	$(BIN)/flashlips nano --out checkpoints/nano

@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="flashlips", description="Lip-sync: prepare data, train, edit videos, measure."
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for add in (_preprocess, _train, _sync, _personalise, _evaluate, _demo, _nano, _weights):
+    for add in (
+        _preprocess, _train, _sync, _personalise, _evaluate, _demo, _nano, _codec, _weights,
+    ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
     verb.set_defaults(run=_run_settings)
@@ -108,6 +110,14 @@ def _nano(verbs: argparse._SubParsersAction) -> None:
     verb.set_defaults(run=_run_nano)
 
 
+def _codec(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("codec", help="train the slim codec again, from TAEF2's weights")
+    verb.add_argument("--real", nargs="*", default=[], type=Path, help="photos and clips")
+    verb.add_argument("--rendered", nargs="*", default=[], type=Path, help="rendered clips")
+    verb.add_argument("--out", required=True, type=Path)
+    verb.set_defaults(run=_run_codec)
+
+
 def _weights(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("weights", help="pretrained weights: status, fetch, convert")
     kinds = verb.add_subparsers(required=True, metavar="WHAT")
@@ -166,6 +176,12 @@ def _run_nano(a: argparse.Namespace) -> None:
     from flows.nano import train_nano
 
     print(train_nano(a.out))
+
+
+def _run_codec(a: argparse.Namespace) -> None:
+    from flows.codec import train_codec
+
+    print(train_codec(a.real, a.rendered, a.out))
 
 
 def _run_status(a: argparse.Namespace) -> None:

@@ -171,6 +171,23 @@ class History(NullTracker):
         """Passes the file on."""
         self.inner.artifact(path, folder)
 
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Passes tags on."""
+        self.inner.tags(values)
+
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> NullTracker:
+        """A run below the inner one."""
+        made: NullTracker = self.inner.child(name, tags)
+        return made
+
+    def flush(self) -> None:
+        """Hands over what the inner tracker buffers."""
+        self.inner.flush()
+
+    def close(self, status: Status = "FINISHED") -> None:
+        """Ends the inner run."""
+        self.inner.close(status)
+
 
 def read_history(folder: Path) -> list[dict[str, float]]:
     """Lines of ``history.jsonl`` in a checkpoint folder, oldest first; empty when there is none.

@@ -36,3 +36,74 @@ def store():
     if not found.has("face_landmark"):
         pytest.skip("face_landmark is not in weights/: run 'flashlips weights fetch'")
     return found
+
+
+@pytest.fixture(scope="session")
+def origin():
+    from core.weights import Store
+    from models.experts.codec import load_codec
+
+    codec = load_codec("slim", Store(()))
+    return {"codec": codec.id, "crop": "flashlips@128", "speech": "whisper-tiny.en+log-mel"}
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory, origin):
+    """Three toy people, preprocessed by hand."""
+    import numpy as np
+    import torch
+
+    from core.shards import Manifest, write_manifest, write_shard
+    from core.weights import Store
+    from models.experts.codec import load_codec
+    from tests.toy import person
+
+    folder = tmp_path_factory.mktemp("shards")
+    codec = load_codec("slim", Store(()))
+    samples = []
+    for i, name in enumerate(("anna", "ben", "carl")):
+        sample = person(name, i)
+        x = torch.from_numpy(sample["crop"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        hidden = x.masked_fill(torch.from_numpy(sample["mask"])[:, None], 0.0)
+        with torch.inference_mode():
+            for field, images in (("latent_source", x), ("latent_masked", hidden)):
+                sample[field] = codec.encode(images).numpy().astype(np.float16)
+        samples.append(sample)
+    file = write_shard(folder / "shard-00000.tar", samples)
+    write_manifest(folder, Manifest(origin, [file], {"ok": 3}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory, shards):
+    """All four stages, trained for a few seconds each."""
+    from dataclasses import replace
+
+    from core.weights import Store
+    from flows.work import needed
+    from training.job import train_here
+    from training.recipes.flashlips import NANO, NANO_NET
+
+    small = {"channels": [32, 48, 64], "blocks": 1, "mid": 1, "groups": 16}
+    net = {
+        **NANO_NET,
+        "editor": {**NANO_NET["editor"], "unet": small},
+        "pixel_fraction": 0.125,
+    }
+
+    folder, made = tmp_path_factory.mktemp("system"), {}
+    steps = {"reconstruction": 120, "distillation": 40, "lips_change": 12, "audio_to_lips": 60}
+    for make in NANO:
+        recipe = replace(
+            make(),
+            net=net,
+            steps=steps[make().stage],
+            batch=8,
+            held_out_samples=16,
+            warmup=5,
+            ema=0.9,
+        )
+        made[recipe.stage] = train_here(
+            recipe, shards, needed(recipe, made), folder / recipe.stage, Store(())
+        )
+    return folder
