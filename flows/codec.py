@@ -10,6 +10,7 @@ from core.checkpoint import CheckpointRef
 from flows.console import Console
 from infra.settings import settings
 from infra.trackers import History
+from training.recipe import TrainRecipe
 from training.recipes import codec as recipes
 
 
@@ -26,8 +27,8 @@ def train_codec(real: Sequence[Path], rendered: Sequence[Path], out: Path) -> Pa
     from training.picture_job import train_on_pictures
 
     console, parents, made = Console(), dict[str, CheckpointRef](), None
-    phases = (
-        (recipes.slim(), []),
+    phases: tuple[tuple[TrainRecipe, Sequence[Path]], ...] = (
+        (recipes.slim(), ()),
         (recipes.slim_refined(), rendered),
         (recipes.slim_sharp(), rendered),
     )

@@ -37,6 +37,10 @@ class EditLosses:
         self.codec, self.tau_lips = codec, tau_lips
         self.window, self.fraction = window, fraction
 
+    def pixels_of(self, batch: int) -> int:
+        """How many samples at a batch's start have their pixels compared."""
+        return max(1, round(batch * self.fraction)) if self.fraction else 0
+
     def __call__(
         self, z: Any, z_true: Any, batch: Mapping[str, Any], x_true: Any
     ) -> dict[str, Any]:
@@ -51,7 +55,7 @@ class EditLosses:
         difference = z - z_true
         m = latent_mask(batch["mask"], z.shape[-1])
         terms = {"lat_l1": mae(difference), "lat_l1_mask": masked_mae(difference, m).mean()}
-        count = max(1, round(len(z) * self.fraction)) if self.fraction else 0
+        count = self.pixels_of(len(z))
         if not count:
             return {
                 **terms,

@@ -43,6 +43,10 @@ class Editor(nn.Module):
 
     The same net is trained masked (reconstruction) and mask-free (LipsChange); in the second the
     source's latent takes the masked one's place and no mask enters anywhere.
+
+    With ``gate`` the UNet has one more output g, and the edit is residual + g (z_ref - z_in): what
+    can be had from the reference is copied, not remembered. Small nets trained on few people need
+    it; the paper's net has none.
     """
 
     def __init__(
@@ -51,11 +55,13 @@ class Editor(nn.Module):
         lips: int = 12,
         reference: Mapping[str, int] | None = None,
         unet: Mapping[str, Any] | None = None,
+        gate: bool = False,
     ) -> None:
         super().__init__()
+        self.latent, self.gate = latent, gate
         self.f_ref = ReferenceNet(latent, **(reference or {}))
         learned = (reference or {}).get("out", 32)
-        self.unet = UNet(latent + learned + latent + lips, latent, **(unet or {}))
+        self.unet = UNet(latent + learned + latent + lips, latent + gate, **(unet or {}))
         nn.init.zeros_(self.unet.conv_out.weight)
         assert self.unet.conv_out.bias is not None
         nn.init.zeros_(self.unet.conv_out.bias)
@@ -73,7 +79,11 @@ class Editor(nn.Module):
             lips: (B,12).
         """
         tiled = lips[:, :, None, None].expand(-1, -1, *z_in.shape[-2:])
-        return z_in + self.unet(torch.cat([z_in, reference, tiled], 1))
+        change = self.unet(torch.cat([z_in, reference, tiled], 1))
+        if not self.gate:
+            return z_in + change
+        residual, g = change[:, : self.latent], change[:, self.latent :]
+        return z_in + residual + g * (reference[:, -self.latent :] - z_in)
 
 
 def mouth_crop(images: Any, size: int) -> Any:

@@ -82,6 +82,7 @@ class Reconstruction:
             else load_parts(parents["reconstruction"], names)
         )
         self.compare = edit_losses(self.codec, net)
+        self.jitter = float(net.get("latent_jitter", 0.0))
         self.statistics = Statistics()
 
     def trainable(self) -> Mapping[str, nn.Module]:
@@ -115,6 +116,8 @@ class Reconstruction:
 
     def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
         """Eq. 4-6 on the reconstructed latent."""
+        if self.jitter:
+            batch = jittered(batch, self.jitter, self.compare.pixels_of(len(batch["crop"])), rng)
         return self.compare(self.edit(batch), batch["latent_source"], batch, batch["crop"])
 
     def measure(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
@@ -130,6 +133,33 @@ class Reconstruction:
         """Columns: reference, masked, reconstruction, truth."""
         z = [batch["latent_source_reference"], batch["latent_masked"], self.edit(batch)]
         return sheet([pixels(self.codec.decode(x)) for x in z], batch["crop"])
+
+
+def jittered(
+    batch: Mapping[str, Any], strength: float, spared: int, rng: torch.Generator
+) -> dict[str, Any]:
+    """Colour jitter for cached latents: one random affine map of the channels for each sample.
+
+    Source, masked and reference latent of a sample are mapped alike, so what is missing can only be
+    had from the reference: a net that has learned its few people by heart is of no use.
+
+    Args:
+        batch: as the loop gives it.
+        strength: largest size of the map's departure from identity, relative to the latent.
+        spared: samples at the batch's start that stay, for their pixels are compared.
+        rng: of the maps.
+    """
+    z = batch["latent_source"]
+    count, channels = z.shape[:2]
+    size = strength * torch.rand(count, 1, 1, generator=rng)
+    size[:spared] = 0
+    mix = torch.eye(channels) + size * torch.randn(count, channels, channels, generator=rng) / (
+        channels**0.5
+    )
+    shift = size * torch.randn(count, channels, 1, generator=rng)
+    mix, shift = mix.to(z.device), shift.to(z.device)[..., None]
+    names = [name for name in batch if name.startswith("latent_")]
+    return {**batch, **{n: torch.einsum("bij,bjhw->bihw", mix, batch[n]) + shift for n in names}}
 
 
 def sheet(columns: list[Any], crops: Any) -> np.ndarray:
