@@ -54,3 +54,9 @@ def demo() -> MainJob:
 def nano() -> MainJob:
     """The shipped checkpoint: the whole synthetic corpus."""
     return MainJob("nano", 24, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))
+
+
+def debug() -> MainJob:
+    """Every box of the DAG at its smallest, to see that all holds together."""
+    stages = tuple(replace(r, steps=4, batch=4, held_out_samples=8) for r in flashlips.demo())
+    return MainJob("debug", 3, 1, 5.0, 1, 0, stages)

@@ -33,6 +33,8 @@ QUIET = {
     # Ray's and Prefect's own lines drown the demo's progress.
     "RAY_DEDUP_LOGS": "1",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    # Twenty seconds, its default, are too few for a busy laptop.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "GIT_PYTHON_REFRESH": "quiet",
     "TOKENIZERS_PARALLELISM": "false",
     # Threads that spin long while they wait slow a shared machine down tenfold; ones that never
