@@ -96,9 +96,12 @@ class LipsChange:
         return self.compare(self.edit(z_in, batch, lips), z_out, batch, None)
 
     def measure(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
-        """Changed -> source inside the mask, against leaving the changed frame as it is."""
+        """Changed -> source where the lips are, against leaving the changed frame as it is.
+
+        Elsewhere inside M the two differ by the painter's softness, which no lips vector undoes.
+        """
         pair, source = self.pairs(batch, rng), batch["latent_source"]
-        m = latent_mask(batch["mask"], source.shape[-1])
+        m = (latent_mask(batch["lips_mask"], source.shape[-1]) > 0).float()
         back = self.edit(pair["changed"], batch, pair["lips"])
         return {
             "error": masked_mae(back - source, m),
