@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError
 from core.files import read_json, write_json
 from evaluation.clip_data import read_clips
 from evaluation.machine import machine, revision
 from evaluation.observer import Observer
 from flows.console import Console
 from flows.learn import Subject, held_out, mask_free_numbers, sound, speech_by_speaker
+from flows.nano import nano_shards
 from flows.personalise import personalise
 from flows.recipes import nano
 from flows.work import NANO
@@ -56,19 +56,15 @@ def store(part: str, value: Any, started: float) -> None:
     write_json(OUT, facts)
 
 
-def nano_shards() -> Path:
-    return settings().runs / "nano" / "shards"
-
-
 def on_nano(tools: Any) -> dict[str, Any]:
     """Synthetic people never trained on: 3 dB above copying, opening r; mask-free claim."""
     others = nano().speakers()
     draw, observer = FlashLipsRenderers(NANO, tools.store), tools.observer
     chosen: Callable[[Any], bool] = lambda info: info["speaker"] in others  # noqa: E731
-    subject = Subject("synthetic", nano_shards(), NANO)
+    shards = nano_shards()
     return {
-        "held_out_people": held_out(subject, draw, observer, chosen),
-        "mask_free": mask_free_numbers(nano_shards(), draw, observer, chosen),
+        "held_out_people": held_out(Subject("synthetic", shards, NANO), draw, observer, chosen),
+        "mask_free": mask_free_numbers(shards, draw, observer, chosen),
         "codec": draw.system.codec.id,
     }
 
@@ -90,14 +86,15 @@ def on_sound(tools: Any) -> dict[str, Any]:
     """The sound test, on the long clips and on synthetic people never trained on."""
     people = {n: settings().runs / "learn" / n for n in LONG}
     folders = [p / "shards" for p in people.values()]
-    speech = speech_by_speaker([nano_shards(), *folders])
+    shards = nano_shards()
+    speech = speech_by_speaker([shards, *folders])
     found: dict[str, Any] = {}
     for name, folder in people.items():
         draw = FlashLipsRenderers(folder / "system", tools.store)
         for clip in read_clips(folder / "shards", tools.observer):
             found[name] = sound(clip, draw, tools.observer, speech, tools.console)
     draw, others = FlashLipsRenderers(NANO, tools.store), nano().speakers()
-    for clip in read_clips(nano_shards(), tools.observer, lambda i: i["speaker"] in others):
+    for clip in read_clips(shards, tools.observer, lambda i: i["speaker"] in others):
         found[clip.name] = sound(clip, draw, tools.observer, speech, tools.console)
     return found
 
@@ -148,8 +145,6 @@ def main() -> None:
     a = parser.parse_args()
     tools = Tools()
     if "nano" in a.only:
-        if not (nano_shards() / "manifest.json").exists():
-            raise InputError(f"{nano_shards()} is not there: run 'make nano' first")
         start = time.monotonic()
         store("nano", on_nano(tools), start)
     for name in a.people if "personalise" in a.only else ():

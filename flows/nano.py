@@ -11,21 +11,26 @@ from flows.work import preprocess_clips, train_chain
 from infra.settings import settings
 
 
-def train_nano(out: Path) -> Path:
-    """Renders the corpus, shards it, trains all stages, and puts weights and cards into ``out``."""
+def nano_shards(console: Console | None = None) -> Path:
+    """The whole synthetic corpus as shards; made when missing."""
     from preprocessing.datasets.synthetic import render_corpus
 
-    job, console, runs = nano(), Console(), settings().runs
+    job, console, runs = nano(), console or Console(), settings().runs
     corpus = runs / "corpus" / job.corpus
     render_corpus(
         corpus, settings().store(), job.identities, job.seconds, job.clips, job.seed,
-        workers=settings().threads,
-        progress=console.counter("corpus"),
+        workers=settings().threads, progress=console.counter("corpus"),
     )  # fmt: skip
     shards = runs / job.name / "shards"
     preprocess_clips("synthetic", corpus, shards, job.preprocessing, console=console)
-    made = train_chain(job.with_speakers_held_out(), shards, runs / job.name / "system",
-                       console=console)  # fmt: skip
+    return shards
+
+
+def train_nano(out: Path) -> Path:
+    """Renders the corpus, shards it, trains all stages, and puts weights and cards into ``out``."""
+    job, console = nano(), Console()
+    shards, system = nano_shards(console), settings().runs / job.name / "system"
+    made = train_chain(job.with_speakers_held_out(), shards, system, console=console)
     for stage, card in made.items():
         target = out / stage
         target.mkdir(parents=True, exist_ok=True)
