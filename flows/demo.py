@@ -34,6 +34,7 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
         f"video      {video}  ({person.parent.name} says what {voice.parent.name} said)",
         f"report     {report}",
     ]
+    lines += _verdicts(Path(report).with_name("report.json"))
     if clip is not None:
         lines += _own_clip(clip, voice, folder)
     lines += [
@@ -50,6 +51,16 @@ def example(job: MainJob, corpus: Path) -> tuple[Path, Path]:
 
     by_speaker = {str(c.facts["speaker"]): Path(c.source) for c in clips(corpus)}
     return by_speaker[job.speakers()[0]], by_speaker[min(by_speaker)]
+
+
+def _verdicts(report: Path) -> list[str]:
+    """What the gates said, in a line; and one for each that was missed."""
+    gates = read_json(report)["gates"]
+    missed = [g for g in gates if not g["passed"]]
+    lines = [f"gates      {len(gates) - len(missed)} of {len(gates)} passed"]
+    return lines + [
+        f"  missed   {g['name']}: {g['value']:.3g}, wanted {g['wanted']}" for g in missed
+    ]
 
 
 def _own_clip(clip: Path, voice: Path, folder: Path) -> list[str]:
