@@ -16,6 +16,10 @@ MOUTH = (0.44, 0.92, 0.24, 0.76)
 """Rows and columns of the canonical crop (top, bottom, left, right) that the mouth CNN sees."""
 
 
+LOUD = 4.0
+"""Gain of the lips encoder's fresh heads."""
+
+
 class ReferenceNet(nn.Module):
     """f_ref: the reference latent, 4 -> 32 learned channels, beside the raw latent itself.
 
@@ -119,6 +123,11 @@ class LipsEncoder(nn.Module):
             nn.Linear(hidden, main),
         )  # fmt: skip
         self.residual = ResNet(residual, layers, width) if residual else None
+        # Fresh heads whisper (spread .03): beside latents of unit spread the editor would take
+        # thousands of steps to hear them.
+        for head in (self.head[-1], self.residual.head if self.residual else None):
+            if isinstance(head, nn.Linear):
+                nn.init.normal_(head.weight, std=LOUD / head.in_features**0.5)
 
     def forward(self, expression: Any, images: Any) -> Any:
         """Lips vectors.

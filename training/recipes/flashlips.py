@@ -104,7 +104,7 @@ NANO = (nano_reconstruction, nano_distillation, nano_lips_change, nano_audio_to_
 
 def demo() -> tuple[TrainRecipe, ...]:
     """The four stages within minutes of two CPU cores: shorter, otherwise as ``NANO``."""
-    steps = {"reconstruction": 450, "distillation": 120, "lips_change": 120, "audio_to_lips": 300}
+    steps = {"reconstruction": 600, "distillation": 150, "lips_change": 160, "audio_to_lips": 300}
     return tuple(replace(r(), steps=steps[r().stage]) for r in NANO)
 
 
