@@ -30,7 +30,8 @@ class Distillation:
         del origin, store
         teacher = load_parts(parents["reconstruction"], ["lips_encoder"])
         self.teacher = freeze(teacher["lips_encoder"])
-        if "distillation" in parents:
+        self.fresh = "distillation" not in parents
+        if not self.fresh:
             self.student = load_parts(parents["distillation"], ["image_encoder"])["image_encoder"]
         else:
             self.student = build("image_encoder", net)
@@ -46,10 +47,15 @@ class Distillation:
         return {"lips_encoder": self.teacher}
 
     def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """The teacher's vectors, computed once per clip."""
+        """The teacher's vectors, computed once per clip; a fresh student starts at their mean."""
         lips = encode_clip(self.teacher, sample)
         self.statistics.add(lips)
-        self.std = self.statistics.mean_std()[1]
+        mean, std = self.statistics.mean_std()
+        # One unit for all twelve numbers: a number that hardly moves hardly matters.
+        self.std = std.square().mean().sqrt()
+        if self.fresh:
+            with torch.no_grad():
+                self.student.net.head.bias.copy_(mean)  # type: ignore[operator, union-attr]
         return {"lips": lips.numpy()}
 
     def request(self, rng: np.random.Generator) -> BatchRequest:
