@@ -15,10 +15,18 @@ class ResBlock(nn.Module):
     """GN, SiLU, conv 3x3, GN, SiLU, conv 3x3 with a residual (FlashLips Table A.1, ResNet2D).
 
     ``resample`` works on both branches before the first convolution: 2x2 average pooling down,
-    nearest neighbour up. (B, c_in, H, W) -> (B, c_out, H', W').
+    nearest neighbour up. (B, c_in, H, W) -> (B, c_out, H', W'). With ``condition`` > 0 a vector of
+    that size scales and shifts the channels after the second norm (FiLM); fresh, it changes nothing.
     """
 
-    def __init__(self, c_in: int, c_out: int, groups: int = 32, resample: Resample = None) -> None:
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        groups: int = 32,
+        resample: Resample = None,
+        condition: int = 0,
+    ) -> None:
         super().__init__()
         self.resample = resample
         self.norm1 = nn.GroupNorm(groups, c_in)
@@ -26,16 +34,24 @@ class ResBlock(nn.Module):
         self.norm2 = nn.GroupNorm(groups, c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         self.skip = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        self.film = nn.Linear(condition, 2 * c_out) if condition else None
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)
+            nn.init.zeros_(self.film.bias)
 
-    def forward(self, x: Any) -> Any:
-        """One block."""
+    def forward(self, x: Any, condition: Any = None) -> Any:
+        """One block; ``condition`` (B, condition) where the block was built for one."""
         h = F.silu(self.norm1(x))
         if self.resample == "down":
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         elif self.resample == "up":
             h, x = F.interpolate(h, scale_factor=2), F.interpolate(x, scale_factor=2)
         h = self.conv1(h)
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.norm2(h)
+        if self.film is not None:
+            scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
+            h = h * (1 + scale) + shift
+        h = self.conv2(F.silu(h))
         return self.skip(x) + h
 
 

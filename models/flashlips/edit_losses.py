@@ -8,7 +8,7 @@ from typing import Any
 from models.flashlips.parts import images, latent_mask
 from models.losses.l1 import mae, masked_mae
 
-LATENT_TERMS = frozenset({"lat_l1", "lat_l1_mask"})
+LATENT_TERMS = frozenset({"lat_l1", "lat_l1_mask", "lat_l1_lips"})
 PIXEL_TERMS = frozenset({"pix_l1_mask", "pix_l1_lips"})
 
 
@@ -54,7 +54,12 @@ class EditLosses:
         """
         difference = z - z_true
         m = latent_mask(batch["mask"], z.shape[-1])
-        terms = {"lat_l1": mae(difference), "lat_l1_mask": masked_mae(difference, m).mean()}
+        lips = latent_mask(batch["lips_mask"], z.shape[-1])
+        terms = {
+            "lat_l1": mae(difference),
+            "lat_l1_mask": masked_mae(difference, m).mean(),
+            "lat_l1_lips": masked_mae(difference, lips).mean(),
+        }
         count = self.pixels_of(len(z))
         if not count:
             return {

@@ -60,12 +60,13 @@ class Editor(nn.Module):
         reference: Mapping[str, int] | None = None,
         unet: Mapping[str, Any] | None = None,
         gate: bool = False,
+        film: bool = False,
     ) -> None:
         super().__init__()
-        self.latent, self.gate = latent, gate
+        self.latent, self.gate, self.film = latent, gate, film
         self.f_ref = ReferenceNet(latent, **(reference or {}))
         learned = (reference or {}).get("out", 32)
-        self.unet = UNet(latent + learned + latent + lips, latent + gate, **(unet or {}))
+        self.unet = UNet(latent + learned + latent + lips, latent + gate, condition=lips * film, **(unet or {}))
         nn.init.zeros_(self.unet.conv_out.weight)
         assert self.unet.conv_out.bias is not None
         nn.init.zeros_(self.unet.conv_out.bias)
@@ -83,7 +84,7 @@ class Editor(nn.Module):
             lips: (B,12).
         """
         tiled = lips[:, :, None, None].expand(-1, -1, *z_in.shape[-2:])
-        change = self.unet(torch.cat([z_in, reference, tiled], 1))
+        change = self.unet(torch.cat([z_in, reference, tiled], 1), lips if self.film else None)
         if not self.gate:
             return z_in + change
         residual, g = change[:, : self.latent], change[:, self.latent :]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ class UNet(nn.Module):
     """(B, c_in, h, w) -> (B, c_out, h, w); h and w divisible by 2 ** (levels - 1).
 
     Defaults are the paper's size: 211.17 M parameters. The skips are popped last-in first-out,
-    which is what makes the table's 1280/1152/896 come out.
+    which is what makes the table's 1280/1152/896 come out. ``condition`` is the size of a vector that
+    every block is told beside its input; the paper's net has none (0).
     """
 
     def __init__(
@@ -27,39 +29,42 @@ class UNet(nn.Module):
         blocks: int = 4,
         mid: int = 2,
         groups: int = 32,
+        condition: int = 0,
     ) -> None:
         super().__init__()
+        block = partial(ResBlock, groups=groups, condition=condition)
         self.conv_in = nn.Conv2d(c_in, channels[0], 3, padding=1)
         skips, c = [channels[0]], channels[0]
         self.down = nn.ModuleList()
         for level, width in enumerate(channels):
             for _ in range(blocks):
-                self.down.append(ResBlock(c, width, groups))
+                self.down.append(block(c, width))
                 c = width
                 skips.append(c)
             if level < len(channels) - 1:
-                self.down.append(ResBlock(c, c, groups, "down"))
+                self.down.append(block(c, c, resample="down"))
                 skips.append(c)
-        self.mid = nn.Sequential(*(ResBlock(c, c, groups) for _ in range(mid)))
+        self.mid = nn.ModuleList(block(c, c) for _ in range(mid))
         self.up = nn.ModuleList()
         for level, width in reversed(list(enumerate(channels))):
             for _ in range(blocks + 1):
-                self.up.append(ResBlock(c + skips.pop(), width, groups))
+                self.up.append(block(c + skips.pop(), width))
                 c = width
             if level > 0:
-                self.up.append(ResBlock(c, c, groups, "up"))
+                self.up.append(block(c, c, resample="up"))
         assert not skips, "every skip is used once"
         self.norm = nn.GroupNorm(groups, c)
         self.conv_out = nn.Conv2d(c, c_out, 3, padding=1)
 
-    def forward(self, x: Any) -> Any:
-        """One pass."""
+    def forward(self, x: Any, condition: Any = None) -> Any:
+        """One pass; ``condition`` (B, condition) where the net was built for one."""
         x = self.conv_in(x)
         skips = [x]
         for block in self.down:
-            x = block(x)
+            x = block(x, condition)
             skips.append(x)
-        x = self.mid(x)
+        for block in self.mid:
+            x = block(x, condition)
         for block in self.up:
-            x = block(x if block.resample else torch.cat([x, skips.pop()], 1))
+            x = block(x if block.resample == "up" else torch.cat([x, skips.pop()], 1), condition)
         return self.conv_out(F.silu(self.norm(x)))
