@@ -53,7 +53,7 @@ def demo() -> MainJob:
 
 def nano() -> MainJob:
     """The shipped checkpoint: the whole synthetic corpus."""
-    return MainJob("nano", 24, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))
+    return MainJob("nano", 30, 4, 10.0, 1, 0, tuple(recipe() for recipe in flashlips.NANO))
 
 
 def debug() -> MainJob:

@@ -96,7 +96,10 @@ def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
 def _writer(job: Job) -> VideoWriter:
     """The writer of OUT."""
     sound, info = read_sound(job.audio, OUT_RATE), job.info
-    return VideoWriter(job.out, info.width, info.height, info.fps, sound, OUT_RATE, job.crf, note())
+    size = info.width, info.height
+    writer = VideoWriter(job.out, *size, info.fps, sound, OUT_RATE, job.crf, note())
+    writer.threads = 0
+    return writer
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class CropSpec:
         known = _parameters(_similarity(template, places), middle)
         frames = np.arange(len(found))
         curves = np.stack([np.interp(frames, frames[found], column) for column in known.T], 1)
-        curves = _smooth(curves, self.smoothing)
+        curves = smooth(curves, self.smoothing)
         return np.stack([invert(_matrix(row, middle)) for row in curves]).astype(np.float32)
 
 
@@ -237,7 +237,7 @@ def _matrix(parameters: np.ndarray, middle: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, np.array([x, y]) - turn @ middle])
 
 
-def _smooth(curves: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(curves: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian over time (T, D); at the ends the kernel is cut off and normalised again."""
     if sigma <= 0 or len(curves) < 2:
         return curves

@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from core.media.crop import smooth
+
 FACE: tuple[tuple[int, int, float, float, float], ...] = (
     (10, 10, 0.0000, -0.2879, 0.0496),
     (151, 151, 0.0000, -0.1947, 0.0209),
@@ -49,6 +51,9 @@ CHEEKS: tuple[tuple[float, float, float], ...] = (
 
 TOP: tuple[tuple[float, float, float], ...] = ((0.2819, 0.2250, 0.0752), (0.0, 0.2700, -0.0600))
 """The mask's upper edge between the ears: over the cheeks, through the tip of the nose."""
+
+STEADY = 3.0
+"""Smoothing of masks over time: sigma in frames."""
 
 JAW_DROP = 0.15
 """How far the chin of a wide-open mouth lies below that of a closed one, face heights."""
@@ -153,6 +158,16 @@ def lower_face_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
     right = np.concatenate([np.array(TOP)[::-1], half])
     outline = np.concatenate([right, right[-2:0:-1] * [-1, 1, 1]])
     return _filled((scale * outline @ rotation.T + translation)[:, :2], size, border=2)
+
+
+def lower_face_masks(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """The lower-face masks of frames in a row, (T, size, size) bool, from meshes (T, 468, 3).
+
+    The head's fit jitters with speech by half a percent; smoothed over time it tells nothing.
+    """
+    curves = np.asarray(landmarks, dtype=np.float64).reshape(len(landmarks), -1)
+    steady = smooth(curves, STEADY).reshape(np.shape(landmarks))
+    return np.stack([lower_face_mask(points, size) for points in steady])
 
 
 def _breadth(landmarks: np.ndarray) -> float:

@@ -29,6 +29,10 @@ class VideoWriter:
         crf: x264's quality, lower is better.
         metadata: tags of the file.
 
+    Attributes:
+        threads: of x264, to be set before entering; its bytes depend on their number, and shards
+            should be the same everywhere: one. 0 takes the machine's.
+
     Raises:
         InputError: on entering, when the folder can't be written.
     """
@@ -44,7 +48,8 @@ class VideoWriter:
         crf: int = 18,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        self._path, self._size, self._fps, self._crf = Path(path), (width, height), fps, crf
+        self._path, self._size, self._fps = Path(path), (width, height), fps
+        self._crf, self.threads = crf, 1
         self._sound = None if sound is None else np.asarray(sound, np.float32).reshape(-1)
         self._rate, self._metadata = sample_rate, dict(metadata or {})
         self._frames = self._samples = 0
@@ -55,7 +60,7 @@ class VideoWriter:
         options = {"movflags": "+faststart+use_metadata_tags"}
         self._container = av.open(str(part), "w", format="mp4", options=options)
         self._container.metadata.update(self._metadata)
-        self._video = _h264(self._container, self._size, self._fps, self._crf)
+        self._video = _h264(self._container, self._size, self._fps, self._crf, self.threads)
         if self._sound is not None:
             self._audio = self._container.add_stream("aac", rate=self._rate, layout="mono")
             self._audio.bit_rate = 128_000 if self._rate > 24_000 else 64_000
@@ -110,12 +115,11 @@ def encode_mp4(frames: np.ndarray, fps: Fraction | float = 25, crf: int = 18) ->
     return buffer.getvalue()
 
 
-def _h264(container: Any, size: tuple[int, int], fps: Fraction, crf: int) -> Any:
+def _h264(container: Any, size: tuple[int, int], fps: Fraction, crf: int, threads: int = 1) -> Any:
     stream = container.add_stream("libx264", rate=fps)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    # One thread: x264's bytes depend on the number, and shards should be the same everywhere.
-    stream.options = {"crf": str(crf), "preset": "veryfast", "threads": "1"}
+    stream.options = {"crf": str(crf), "preset": "veryfast", "threads": str(threads)}
     stream.time_base = stream.codec_context.time_base = 1 / fps
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709

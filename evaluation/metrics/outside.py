@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from core.contracts import Case
-from core.media.shapes import lower_face_mask
+from core.media.shapes import lower_face_masks
 from evaluation.metrics.psnr import CEILING_DB
 from evaluation.metrics.rows import pooled
 
@@ -18,7 +18,7 @@ MaskOf = Callable[[Case], np.ndarray]
 def mask_from_landmarks(case: Case) -> np.ndarray:
     """The lower-face mask M of each frame from the truth's landmarks, (T,S,S) bool."""
     size = int(case.truth.shape[2])
-    return np.stack([lower_face_mask(points, size) for points in case.landmarks])
+    return lower_face_masks(case.landmarks, size)
 
 
 class Outside:

@@ -16,7 +16,7 @@ class ResBlock(nn.Module):
 
     ``resample`` works on both branches before the first convolution: 2x2 average pooling down,
     nearest neighbour up. (B, c_in, H, W) -> (B, c_out, H', W'). With ``condition`` > 0 a vector of
-    that size scales and shifts the channels after the second norm (FiLM); fresh, it changes nothing.
+    that size scales and shifts the channels after the second norm (FiLM; fresh, it does nothing).
     """
 
     def __init__(

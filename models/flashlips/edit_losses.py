@@ -13,7 +13,10 @@ PIXEL_TERMS = frozenset({"pix_l1_mask", "pix_l1_lips"})
 
 
 class EditLosses:
-    """The losses of Eq. 9 that need no perceptual backbone.
+    """The losses of Eq. 9 that need no perceptual backbone, and ``lat_l1_lips``.
+
+    ``lat_l1_lips`` is ours: Eq. 6 in latent space, on the cells that the lips mask touches. It
+    needs no decoder pass, and every sample of a batch has it.
 
     Decoding is most of a step's cost, so the pixel terms look at a window around the mouth and at
     a part of the batch (speed lever of the recipe; both at full is the paper's setting).

@@ -17,8 +17,8 @@ class UNet(nn.Module):
     """(B, c_in, h, w) -> (B, c_out, h, w); h and w divisible by 2 ** (levels - 1).
 
     Defaults are the paper's size: 211.17 M parameters. The skips are popped last-in first-out,
-    which is what makes the table's 1280/1152/896 come out. ``condition`` is the size of a vector that
-    every block is told beside its input; the paper's net has none (0).
+    which is what makes the table's 1280/1152/896 come out. ``condition`` is the size of a vector
+    that every block is told beside its input; the paper's net has none (0).
     """
 
     def __init__(

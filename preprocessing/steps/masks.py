@@ -20,18 +20,18 @@ class Masks:
 
     def origin(self) -> dict[str, str]:
         """The mask's name and version: a changed shape is another mask."""
-        return {"mask": "lower_face@1"}
+        return {"mask": "lower_face@2"}
 
     def setup(self) -> None:
         """Nothing to load."""
 
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         """Draws; 1:1."""
-        from core.media.shapes import lips_mask, lower_face_mask
+        from core.media.shapes import lips_mask, lower_face_masks
 
         for clip in clips:
             points, size = clip.fields["landmarks"], clip.fields["crop"].shape[1]
             lips = np.stack([lips_mask(p, size) for p in points])
-            yield clip.having(
-                mask=np.stack([lower_face_mask(p, size) for p in points]), lips_mask=lips
-            ).noting(lips_area=round(float(lips.sum((1, 2)).mean()), 1))
+            yield clip.having(mask=lower_face_masks(points, size), lips_mask=lips).noting(
+                lips_area=round(float(lips.sum((1, 2)).mean()), 1)
+            )

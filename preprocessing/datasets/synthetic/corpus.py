@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -28,13 +29,12 @@ from preprocessing.datasets.synthetic.person import Person, draw_person, shaped
 from preprocessing.datasets.synthetic.scene import Painter, draw_scene
 from preprocessing.datasets.synthetic.speech import RATE, Phoneme, Utterance, speak
 
-RENDERER_VERSION = 2  # raise it when pictures, sound or tracks change: old clips are made anew
+RENDERER_VERSION = 3  # raise it when pictures, sound or tracks change: old clips are made anew
 SIZE = 256
 _SENTENCES = Path(__file__).with_name("sentences.txt")
 _FIRST_SILENCE_S = 0.4
 _LOUDNESS = 0.07
 _ATTEMPTS = 6
-_MISSES = 8  # sentences tried that are too long for what is left of a clip
 _LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -119,9 +119,11 @@ def _rng(take: Take, purpose: int) -> np.random.Generator:
 
 
 def compose(person: Person, take: Take) -> Speech:
-    """Says sentences, with pauses, until the clip is full.
+    """Says sentences, with short pauses, to the clip's very end: the last one is cut off there.
 
-    Clips of one corpus walk through a shuffled list of sentences, so neighbours differ.
+    A clip that ended in silence would have nothing to measure in its held-out time. ``text`` holds
+    the sentences that were said to their end. Clips of one corpus walk through a shuffled list of
+    sentences, so neighbours differ.
     """
     rng = _rng(take, 1)
     order = np.random.default_rng([take.seed, 3]).permutation(len(sentences()))
@@ -130,24 +132,25 @@ def compose(person: Person, take: Take) -> Speech:
     sound = np.zeros(length, np.float32)
     clock = round(_FIRST_SILENCE_S * RATE)
     texts, phonemes = [], [Phoneme(" ", 0.0, _FIRST_SILENCE_S)]
-    misses = 0
-    for step in range(40):
+    for step in itertools.count():
         text = sentences()[order[(at + step) % len(order)]]
         said = _trimmed(speak(text, person.voice, take.seed))
-        if clock + len(said.sound) > length - RATE // 8:
-            misses += 1
-            if misses == _MISSES:
-                break
-            continue
-        start = clock / RATE
-        sound[clock : clock + len(said.sound)] = said.sound
-        phonemes += [Phoneme(p.symbol, p.start_s + start, p.end_s + start) for p in said.phonemes]
+        start, room = clock / RATE, max(0, length - clock)
+        sound[clock : clock + len(said.sound)] = said.sound[:room]
+        phonemes += [
+            Phoneme(p.symbol, p.start_s + start, min(p.end_s + start, length / RATE))
+            for p in said.phonemes
+            if p.start_s + start < length / RATE
+        ]
+        if len(said.sound) > room:
+            break
         texts.append(text)
         clock += len(said.sound) + round(float(rng.uniform(0.25, 0.5)) * RATE)
-        if length - clock < 0.9 * RATE:
+        if clock >= length:
             break
     phonemes.append(Phoneme(" ", phonemes[-1].end_s, take.frames / FPS))
-    level = np.sqrt(np.mean(sound[np.abs(sound) > 0.01] ** 2)) if texts else 1.0
+    loud = sound[np.abs(sound) > 0.01]
+    level = np.sqrt(np.mean(loud**2)) if len(loud) else 1.0
     sound = np.clip(sound * (_LOUDNESS / level), -0.98, 0.98)
     hiss = rng.normal(0, 2e-4, length)
     return Speech(" ".join(texts), (sound + hiss).astype(np.float32), tuple(phonemes))
