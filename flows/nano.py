@@ -22,7 +22,7 @@ def nano_shards(console: Console | None = None) -> Path:
         workers=settings().threads, progress=console.counter("corpus"),
     )  # fmt: skip
     shards = runs / job.name / "shards"
-    preprocess_clips("synthetic", corpus, shards, job.preprocessing, console=console)
+    preprocess_clips("synthetic", corpus, shards, job.preprocessing, engine="ray", console=console)
     return shards
 
 

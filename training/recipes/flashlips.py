@@ -81,9 +81,16 @@ def nano_distillation() -> TrainRecipe:
 
 
 def nano_lips_change() -> TrainRecipe:
-    """Mask removal by self-refinement at nano size (Sec. 3.1.2)."""
+    """Mask removal by self-refinement at nano size (Sec. 3.1.2).
+
+    ``lat_l1`` weighs more than in reconstruction: outside M the edit must give the source back.
+    """
     return replace(
-        nano_reconstruction(), stage="lips_change", steps=1000, lr=5e-4, notes=NO_BACKBONES
+        nano_reconstruction(),
+        stage="lips_change",
+        loss_weights={**NANO_EDIT, "lat_l1": 3.0},
+        steps=1000,
+        lr=5e-4,
     )
 
 
