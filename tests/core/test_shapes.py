@@ -76,6 +76,17 @@ def test_lower_face_mask_does_not_tell_how_far_the_mouth_is_open():
     assert closed[y, x], "a wide-open jaw's chin lies inside"
 
 
+def test_masks_in_a_row_do_not_follow_a_jittering_head_fit(face):
+    rng = np.random.default_rng(0)
+    scale = 1 + 0.01 * rng.standard_normal((40, 1, 1))
+    still = face.mean(0) + (face - face.mean(0)) * scale
+    alone = np.stack([shapes.lower_face_mask(points, SIZE) for points in still])
+    steady = shapes.lower_face_masks(still, SIZE)
+    flicker = [np.abs(np.diff(m.astype(int), axis=0)).sum((1, 2)).mean() for m in (alone, steady)]
+    assert flicker[1] < flicker[0] / 4
+    assert (steady[0] == shapes.lower_face_mask(face, SIZE)).mean() > 0.99
+
+
 def test_lips_mask_lies_in_the_mouth_box(face):
     lips = shapes.lips_mask(face, SIZE)
     x0, y0, x1, y1 = shapes.mouth_box(face, SIZE)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models.blocks.resnet import ResBlock
 from models.flashlips.fmt import FMT
 from models.flashlips.net import Editor, ReferenceNet
 from models.flashlips.parts import Statistics, build, images, latent_mask, pixels
@@ -40,6 +41,23 @@ def test_every_lips_number_reaches_every_place():
     for i in range(12):
         moved = editor(z, reference, lips + torch.eye(12)[i])
         assert ((moved - base).abs().sum(1) > 0).all(), i
+
+
+def test_film_tells_every_block_and_a_fresh_one_does_nothing():
+    plain = ResBlock(8, 16, 4)
+    told = ResBlock(8, 16, 4, condition=12)
+    told.load_state_dict(plain.state_dict(), strict=False)
+    x, lips = torch.randn(2, 8, 6, 6), torch.randn(2, 12)
+    assert torch.equal(told(x, lips), plain(x))
+    with torch.no_grad():
+        told.film.weight.normal_()
+    assert not torch.allclose(told(x, lips), told(x, -lips))
+    unet = UNet(5, 4, (8, 16), blocks=1, mid=1, groups=4, condition=12)
+    blocks = [m for m in unet.modules() if isinstance(m, ResBlock)]
+    with torch.no_grad():
+        unet.conv_out.weight.normal_()
+    unet(torch.randn(2, 5, 8, 8), lips).square().sum().backward()
+    assert all(b.film.weight.grad.abs().sum() > 0 for b in blocks), "each one hears"
 
 
 def test_lips_encoders_give_twelve_numbers_from_expression_and_pixels():
