@@ -116,7 +116,7 @@ NANO = (nano_reconstruction, nano_distillation, nano_lips_change, nano_audio_to_
 
 def demo() -> tuple[TrainRecipe, ...]:
     """The four stages within minutes of two CPU cores: shorter, otherwise as ``NANO``."""
-    steps = {"reconstruction": 600, "distillation": 150, "lips_change": 160, "audio_to_lips": 300}
+    steps = {"reconstruction": 700, "distillation": 150, "lips_change": 250, "audio_to_lips": 400}
     return tuple(replace(r(), steps=steps[r().stage]) for r in NANO)
 
 
