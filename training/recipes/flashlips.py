@@ -124,6 +124,11 @@ SHARES = {"reconstruction": 0.55, "distillation": 0.06, "lips_change": 0.29, "au
 """How personalise divides its minutes."""
 
 
+def _on_lips(weights: dict[str, float]) -> dict[str, float]:
+    """The same weights, the lips' latent term doubled: looks are known, lips are what is learned."""
+    return {k: v * 2 if k == "lat_l1_lips" else v for k, v in weights.items()}
+
+
 def personalise(minutes: float) -> tuple[TrainRecipe, ...]:
     """Adapts a generic checkpoint to one person within ``minutes`` of training.
 
@@ -137,6 +142,7 @@ def personalise(minutes: float) -> tuple[TrainRecipe, ...]:
             steps=100_000,
             batch=8 if r().stage in ("reconstruction", "lips_change") else 16,
             lr=r().lr * 0.7,
+            loss_weights=_on_lips(r().loss_weights),
             net={**NANO_NET, "latent_jitter": 0.0},
             save_half=False,
         )
