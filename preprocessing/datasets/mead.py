@@ -23,7 +23,7 @@ from preprocessing.listing import matching
 
 
 def clips(root: Path) -> Iterator[Clip]:
-    """One clip a view. Facts: speaker, view, emotion, level (1 to 3), sentence, sound_file.
+    """One clip a view. Facts: speaker, name, view, emotion, level (1 to 3), sentence, sound_file.
 
     Args:
         root: the folder that holds M003 and the others.
@@ -31,7 +31,7 @@ def clips(root: Path) -> Iterator[Clip]:
     Raises:
         InputError: no video of this layout below ``root``.
     """
-    for path in matching(root, "[MW][0-9]*/video/*/*/level_*/*.mp4"):
+    for path in matching(root, "[MW][0-9]*/video/*/*/level_[0-9]/*.mp4"):
         actor, _, view, emotion, level, _ = path.relative_to(root).parts
         sound = root / actor / "audio" / emotion / level / f"{path.stem}.m4a"
         yield Clip(
@@ -39,9 +39,10 @@ def clips(root: Path) -> Iterator[Clip]:
             str(path),
             facts={
                 "speaker": f"mead_{actor}",
+                "name": f"{view}_{emotion}_{level}_{path.stem}",
                 "view": view,
                 "emotion": emotion,
-                "level": level.removeprefix("level_"),
+                "level": int(level.removeprefix("level_")),
                 "sentence": path.stem,
                 "sound_file": str(sound),
             },

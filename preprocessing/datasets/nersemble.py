@@ -26,7 +26,7 @@ EMPTY = "BACKGROUND"
 
 
 def clips(root: Path) -> Iterator[Clip]:
-    """One clip a camera and sequence. Facts: speaker, sequence, view (the camera's number).
+    """One clip a camera and sequence. Facts: speaker, name, sequence, view (the camera's number).
 
     Args:
         root: the folder that holds the participants' folders.
@@ -41,6 +41,7 @@ def clips(root: Path) -> Iterator[Clip]:
             str(path),
             facts={
                 "speaker": f"nersemble_{person}",
+                "name": f"{sequence}_{path.stem}",
                 "sequence": sequence,
                 "view": path.stem.removeprefix("cam_"),
                 "stage1_only": True,

@@ -24,7 +24,7 @@ UTTERANCE = "mp4/id*/*/*.mp4"
 
 
 def clips(root: Path) -> Iterator[Clip]:
-    """One clip an utterance. Facts: speaker, video (YouTube's name), part where it is known.
+    """One clip an utterance. Facts: speaker, name, video (YouTube's name), part where it is known.
 
     Args:
         root: the folder that holds dev and test, or one that holds mp4.
@@ -34,5 +34,6 @@ def clips(root: Path) -> Iterator[Clip]:
     """
     for path in matching(root, UTTERANCE, f"dev/{UTTERANCE}", f"test/{UTTERANCE}"):
         *part, _, speaker, video, _ = path.relative_to(root).parts
-        facts = {"speaker": f"voxceleb2_{speaker}", "video": video}
+        name = f"{video}_{path.stem}"
+        facts = {"speaker": f"voxceleb2_{speaker}", "name": name, "video": video}
         yield Clip("", str(path), facts=facts | ({"part": part[0]} if part else {}))

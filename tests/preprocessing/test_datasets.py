@@ -77,9 +77,10 @@ def test_mead(tmp_path):
     first, second = facts(mead.clips(root))
     assert first == {
         "speaker": "mead_M003",
+        "name": "front_angry_level_1_001",
         "view": "front",
         "emotion": "angry",
-        "level": "1",
+        "level": 1,
         "sentence": "001",
         "sound_file": str(root / "M003/audio/angry/level_1/001.m4a"),
     }
@@ -103,11 +104,37 @@ def test_mead_from_its_files_to_a_sample(tmp_path, video, cheap):
     assert not any("stage1_only" in i for i in infos)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        (mead, "M003/video/front/happy/level_1/001.mp4", "M003/video/top/happy/level_1/001.mp4"),
+        (voxceleb2, "mp4/id00012/aa/00001.mp4", "mp4/id00012/bb/00001.mp4"),
+        (nersemble, "240/sequences/FREE/images/cam_1.mp4", "240/sequences/HAIR/images/cam_1.mp4"),
+    ],
+    ids=["mead", "voxceleb2", "nersemble"],
+)
+def test_clips_of_a_speaker_have_names_of_their_own_in_reports(names, tmp_path):
+    from evaluation.clip_data import clip_name
+
+    module, *files = names
+    samples = [
+        {"info": {"speaker": c.speaker, "source": Path(c.source).name, "facts": c.facts}}
+        | {"key": "k"}
+        for c in module.clips(touch(tmp_path, *files))
+    ]
+    assert len({clip_name(sample) for sample in samples}) == 2
+
+
 def test_voxceleb2(tmp_path):
     names = ["mp4/id00019/abc/00002.mp4", *TREES[voxceleb2]]
     found = facts(voxceleb2.clips(touch(tmp_path, *names)))
-    assert {"speaker": "voxceleb2_id00012", "video": "21Uxsk56VDQ", "part": "dev"} in found
-    assert {"speaker": "voxceleb2_id00019", "video": "abc"} in found
+    assert {
+        "speaker": "voxceleb2_id00012",
+        "name": "21Uxsk56VDQ_00001",
+        "video": "21Uxsk56VDQ",
+        "part": "dev",
+    } in found
+    assert {"speaker": "voxceleb2_id00019", "name": "abc_00002", "video": "abc"} in found
 
 
 def test_ravdess(tmp_path):
@@ -143,6 +170,7 @@ def test_nersemble_and_feed_have_no_usable_sound(tmp_path):
     assert [c.drop is None for c in clips] == [False, True]
     assert clips[1].facts == {
         "speaker": "nersemble_240",
+        "name": "EMO-1-shout+laugh_cam_222200037",
         "sequence": "EMO-1-shout+laugh",
         "view": "222200037",
         "stage1_only": True,

@@ -5,12 +5,15 @@ import pytest
 
 from core.clip import Clip
 from core.errors import InputError
+from core.media.crop import CropSpec
 from core.media.video import read_frames_at
 from preprocessing.roi import Roi, given_box, to_be_found
+from preprocessing.steps.crop import Crop
 from preprocessing.steps.frames import Frames
 from preprocessing.steps.probe import Probe
 from preprocessing.steps.read import Read
 from preprocessing.steps.segment import Segment
+from preprocessing.steps.track import Track
 from preprocessing.steps.window import Window, merged
 
 SIZE = {"width": 1280, "height": 720}
@@ -97,3 +100,25 @@ def test_window_merges_faces_of_all_frames_into_one_square():
     assert again is cut, "a window is cut once"
     (other,) = Window()([Clip("y", "y", facts=SIZE)])
     assert other.facts == SIZE
+
+
+def test_a_window_around_a_real_face_leaves_the_crop_as_it_is(tmp_path, clips, store, cut):
+    path = cut(clips / "LipNet__bbaf2n.mpg", tmp_path / "s1.mp4", frames=10)
+    (probed,) = Probe(min_s=0.1)([Clip("x", str(path), facts={"sha256": "0"})])
+    (part,) = Segment()([probed])
+    read, track = Read(), Track(store)
+    for step in (read, track):
+        step.setup()
+    (tracked,) = track(read([part]))
+    (windowed,) = Window()([tracked.noting(crop_ratio=1.8)])
+    left, top, right, bottom = Roi.parse(str(windowed.facts["roi"])).box(360, 288)
+    assert (right - left, bottom - top) < (300, 280)
+    crops = []
+    for clip in (tracked, windowed):
+        step = Crop(CropSpec(size=64), margin=2.0, margin_px=128, min_face=24.0)
+        step.setup()
+        (cropped,) = step([clip])
+        assert cropped.drop is None
+        crops.append(cropped.fields["crop"].astype(int))
+    middle = np.abs(crops[0] - crops[1])[:, 16:48, 16:48]
+    assert middle.max() <= 2
