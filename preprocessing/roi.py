@@ -74,17 +74,9 @@ class Roi:
             height: likewise.
 
         Raises:
-            InputError: it is empty, or it lies outside the picture.
+            InputError: hardly anything is left of it there.
         """
-        scale = height / self.height if self.height else 1.0
-        across, down = (width, height) if self.unit == "fraction" else (scale, scale)
-        left, right = self.left * across, self.right * across
-        top, bottom = self.top * down, self.bottom * down
-        if right > OVER * width or bottom > OVER * height:
-            raise InputError(
-                f"roi {self} reaches out of the picture ({width}x{height}): the file is not of the "
-                "resolution that was annotated; download that one"
-            )
+        left, top, right, bottom = self._pixels(width, height)
         x0, y0 = max(0, round(left)), max(0, round(top))
         x1, y1 = min(width, round(right)), min(height, round(bottom))
         if min(x1 - x0, y1 - y0) < LEAST:
@@ -93,6 +85,16 @@ class Roi:
                 "check the annotation"
             )
         return x0, y0, x1, y1
+
+    def reaches_out(self, width: int, height: int) -> bool:
+        """Whether it ends outside a picture by more than annotators round."""
+        _, _, right, bottom = self._pixels(width, height)
+        return right > OVER * width or bottom > OVER * height
+
+    def _pixels(self, width: int, height: int) -> tuple[float, float, float, float]:
+        scale = height / self.height if self.height else 1.0
+        across, down = (width, height) if self.unit == "fraction" else (scale, scale)
+        return self.left * across, self.top * down, self.right * across, self.bottom * down
 
 
 def given_box(clip: Clip) -> Box | None:
@@ -110,7 +112,13 @@ def given_box(clip: Clip) -> Box | None:
     if "roi" not in clip.facts or to_be_found(clip):
         return None
     width, height = int(clip.facts["width"]), int(clip.facts["height"])
-    return Roi.parse(str(clip.facts["roi"])).box(width, height)
+    roi = Roi.parse(str(clip.facts["roi"]))
+    if roi.reaches_out(width, height):
+        raise InputError(
+            f"roi {roi} reaches out of the picture ({width}x{height}): the file is not of the "
+            "resolution that was annotated; download that one"
+        )
+    return roi.box(width, height)
 
 
 def to_be_found(clip: Clip) -> bool:

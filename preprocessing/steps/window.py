@@ -51,7 +51,7 @@ def merged(mesh: np.ndarray, ratio: float) -> Roi:
         ratio: side of the window over the side of the square that holds every face.
 
     Returns:
-        The region in pixels; it may reach over the picture's left and top edge.
+        The region in pixels; it may reach over the picture's edges.
     """
     low, high = mesh[..., :2].min((0, 1)), mesh[..., :2].max((0, 1))
     half = ratio * float((high - low).max()) / 2

@@ -43,7 +43,7 @@ def test_text_that_is_no_region(text):
 
 def test_regions_that_do_not_fit():
     with pytest.raises(InputError, match=r"reaches out of the picture \(1280x720\).*download"):
-        Roi.parse("px:849,0,1872,937").box(1280, 720)
+        given_box(Clip("x", "x", facts={**SIZE, "roi": "px:849,0,1872,937"}))
     with pytest.raises(InputError, match="smaller than 16 pixels"):
         Roi.parse("px:100,100,110,200").box(1280, 720)
     with pytest.raises(InputError, match="smaller than 16 pixels"):
