@@ -132,9 +132,11 @@ def listed(clips: Dataset, root: Path) -> list[Input]:
         raise InputError(f"no file or folder at {root}; check the source")
     found: list[Input] = []
     for clip in clips(root):
-        apart = clip.facts.get("sound_file")
-        sound = None if apart is None else File.at(Path(str(apart)), root)
-        found.append(Input(clip, File.at(Path(clip.source), root), sound))
+        video, sound = Path(clip.source), None
+        if "sound_file" in clip.facts:
+            sound = File.at(video.parent / str(clip.facts["sound_file"]), root)
+            clip = clip.noting(sound_file=str(sound.path))
+        found.append(Input(clip, File.at(video, root), sound))
     if not found:
         raise InputError(f"the data set lists no clips below {root}; check the source")
     return found

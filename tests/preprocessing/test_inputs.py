@@ -29,7 +29,7 @@ def tone(path: Path, step: float, seconds: float = 1.2) -> Path:
 def apart(root: Path) -> Iterator[Clip]:
     """Videos whose sound lies beside them, as a newcomer's data set would list them."""
     for path in sorted(root.glob("*.mp4")):
-        sound = str(path.with_suffix(".wav"))
+        sound = path.with_suffix(".wav").name
         yield Clip("", str(path), facts={"speaker": "anna", "sound_file": sound})
 
 
