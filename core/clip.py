@@ -16,11 +16,12 @@ class Drop:
     """Why a clip went no further.
 
     ``rejected`` is data (a filter said no: ``value`` against ``threshold``), ``duplicate`` names
-    the clip it repeats in ``reason``, ``failed`` is an exception caught for this one clip.
+    the clip it repeats in ``reason``, ``missing`` is a file that the data set lists and that is not
+    on disk, ``failed`` is an exception caught for this one clip.
     """
 
     step: str
-    kind: Literal["rejected", "duplicate", "failed"]
+    kind: Literal["rejected", "duplicate", "missing", "failed"]
     reason: str
     value: float | None = None
     threshold: float | None = None
@@ -46,6 +47,11 @@ class Clip:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     drop: Drop | None = None
 
+    @property
+    def speaker(self) -> str:
+        """Who speaks: the fact ``speaker``, or the file's stem."""
+        return str(self.facts.get("speaker", Path(self.source).stem))
+
     def having(self, **fields: Any) -> Clip:
         """This clip with some fields added or replaced (None removes one)."""
         merged = {**self.fields, **fields}
@@ -69,6 +75,10 @@ class Clip:
     def duplicate(self, of: str) -> Clip:
         """This clip, dropped because the file ``of`` has the same bytes."""
         return replace(self, fields={}, drop=Drop("discover", "duplicate", of))
+
+    def missing(self, what: str) -> Clip:
+        """This clip, dropped because ``what`` of it (video, sound) is not on disk."""
+        return replace(self, fields={}, drop=Drop("discover", "missing", f"{what} not on disk"))
 
 
 def content_hash(path: Path) -> str:

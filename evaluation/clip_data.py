@@ -197,9 +197,14 @@ def _long_enough(samples: Sequence[Sample], observer: Observer | None) -> Iterat
 
 
 def clip_name(sample: Sample) -> str:
-    """What report keys call a clip: its file's stem, after its speaker's name if that differs."""
-    speaker = str(sample["info"].get("speaker", ""))
-    stem = Path(str(sample["info"].get("source", sample["key"]))).stem
+    """What report keys call a clip: its name, after its speaker's if that differs.
+
+    The name is the fact ``name`` where the data set gives one, or the file's stem.
+    """
+    info = sample["info"]
+    speaker = str(info.get("speaker", ""))
+    stem = Path(str(info.get("source", sample["key"]))).stem
+    stem = str(info.get("facts", {}).get("name", stem))
     return clean(stem if speaker in ("", stem) else f"{speaker}_{stem}")
 
 

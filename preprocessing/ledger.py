@@ -17,7 +17,7 @@ from preprocessing.plan import Work
 LEDGER = "ledger.parquet"
 SUMMARY = "summary.json"
 
-Outcome = Literal["ok", "rejected", "duplicate", "failed"]
+Outcome = Literal["ok", "rejected", "duplicate", "missing", "failed"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Row:
 
     Attributes:
         id, source, start_s, end_s: which; the source is relative to the data set's root.
-        outcome: ok when at least one of its segments was kept.
+        outcome: ok when at least one of its segments was kept; missing when its file is listed by
+            the data set and not on disk.
         step, reason, value, threshold: why not, where the outcome is another one.
         segments, kept, frames: how many parts it had, how many were kept, their frames.
         dropped: the parts that were not kept, as a JSON list.
@@ -120,6 +121,7 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
     return {
         "inputs": len(rows),
         "outcomes": dict(Counter(r.outcome for r in rows)),
+        "missing": sum(r.outcome == "missing" for r in rows),
         "reasons": dict(sorted(reasons.items())),
         "segments": {"kept": sum(r.kept for r in rows), "dropped": dict(sorted(lost.items()))},
         "frames": frames,

@@ -15,9 +15,10 @@ from core.clip import Clip
 from core.errors import InputError
 from core.sample import FPS, SCHEMA, Sample
 from core.shards import ShardFile, read_shard, write_shard
+from core.split import split_of
 from preprocessing.plan import Work
 
-POINTERS = ("viseme_json",)
+POINTERS = ("viseme_json", "sound_file")
 """Facts that name files on this machine; they stay out of the samples."""
 
 
@@ -37,13 +38,15 @@ def sample(clip: Clip, of: str) -> Sample:
     info: dict[str, Any] = {
         "clip": of,
         "source": printable(Path(clip.source).name),
-        "speaker": str(facts.get("speaker", Path(clip.source).stem)),
-        "split": str(facts.get("split", "train")),
+        "speaker": clip.speaker,
+        "split": split_of(clip.speaker),
         "first_frame": int(facts["first_frame"]),
         "clip_frames": int(facts["clip_frames"]),
         "fps": FPS,
         "facts": facts,
     }
+    if facts.get("stage1_only", False):
+        info["stage1_only"] = True
     fields = {name: value for name, value in clip.fields.items() if name in SCHEMA}
     return {"key": clip.id, "info": info, **fields}
 

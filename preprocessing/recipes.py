@@ -22,6 +22,7 @@ from preprocessing.steps.segment import Segment
 from preprocessing.steps.speech import Speech
 from preprocessing.steps.track import Track
 from preprocessing.steps.viseme import Viseme
+from preprocessing.steps.window import Window
 
 Chain = Callable[["PreprocessRecipe", Store], Sequence[Placed]]
 
@@ -112,6 +113,7 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         Placed(Segment(longest_s=recipe.segment_s)),
         Placed(Read(no_sound=recipe.no_sound)),
         Placed(Track(store, max_gap=recipe.max_gap, threads=n)),
+        Placed(Window()),
         Placed(
             Crop(
                 recipe.crop,

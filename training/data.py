@@ -85,7 +85,8 @@ class Data:
         }
         if not self._parts["train"]:
             raise InputError(
-                "the shards hold no training frames of people who are not in exclude_speakers; "
+                "the shards hold no training frames of people who are in splits and not in "
+                "exclude_speakers; "
                 "give longer clips or leave out fewer people"
             )
         frames = np.array([len(c.train) for c in self._parts["train"]], dtype=np.float64)

@@ -129,6 +129,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
             recipe.exclude_speakers,
             getattr(objective, "derive", None),
             getattr(objective, "keeps", None),
+            recipe.splits,
         )
         who = checkpointing.identity(recipe, manifest.hash(), job.parents)
         outcome = Loop(objective, clips, recipe, job.out, who, watch).fit()

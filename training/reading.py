@@ -13,7 +13,11 @@ from core.checkpoint import CheckpointRef
 from core.errors import InputError
 from core.sample import Sample, time_split
 from core.shards import read_manifest, read_samples
+from core.split import split_of
 from training.data import Data, Timeline
+
+HEARD = frozenset({"speech", "sound"})
+"""Fields that are silence in a sample marked ``stage1_only``."""
 
 Derive = Callable[[Sample], Mapping[str, np.ndarray]]
 Segment = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]
@@ -26,6 +30,7 @@ def load(
     exclude_speakers: Sequence[str] = (),
     derive: Derive | None = None,
     keep: Sequence[str] | None = None,
+    splits: Sequence[str] = (),
 ) -> Data:
     """Reads shards into memory, once.
 
@@ -36,12 +41,23 @@ def load(
         derive: computes further per-frame fields of a sample, each (T, ...).
         keep: fields that batches will ask for; the others are let go after ``derive``. None keeps
             every per-frame field.
+        splits: whose data to train on, see ``TrainRecipe``; empty is everybody.
+
+    Samples without usable sound (``stage1_only``) are passed over when a need is heard.
 
     Raises:
         InputError: a field is missing, a shard is damaged, or nothing is left to train on.
     """
     clips: dict[str, list[Segment]] = {}
+    apart = set(exclude_speakers)
     for sample in read_samples(folder, needs):
+        info = sample["info"]
+        split = split_of(str(info["speaker"]))
+        strange = bool(splits) and split not in splits
+        if (strange and split != "val") or (HEARD & set(needs) and info.get("stage1_only", False)):
+            continue
+        if strange:
+            apart.add(str(info["speaker"]))
         arrays: Mapping[str, np.ndarray] = _per_frame(sample, needs, folder)
         if derive is not None:
             arrays = {**arrays, **derive(sample)}
@@ -50,7 +66,12 @@ def load(
         # Shards come in no order of time: segments of a clip may lie anywhere.
         clips.setdefault(str(sample["info"]["clip"]), []).append((sample["info"], arrays))
     # Each clip's segments are let go once joined: only one clip is in memory twice.
-    return Data([_join(name, clips.pop(name)) for name in list(clips)], exclude_speakers)
+    if not clips:
+        raise InputError(
+            f"{folder} holds no sample for this stage: all have no usable sound (stage1_only) or "
+            f"are of people outside splits {list(splits)}; preprocess other clips"
+        )
+    return Data([_join(name, clips.pop(name)) for name in list(clips)], sorted(apart))
 
 
 def _per_frame(sample: Sample, needs: Sequence[str], folder: Path) -> dict[str, np.ndarray]:

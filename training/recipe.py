@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
+from core.split import SPLITS
 
 SCHEDULES = ("cosine", "constant", "one_cycle")
 
@@ -41,6 +42,9 @@ class TrainRecipe:
         held_out_samples: samples in each validation, the same ones every time.
         bad_steps: so many steps in a row with a loss or gradient that is no number stop the run.
         exclude_speakers: left out of training altogether; measured apart as ``other_people``.
+        splits: whose data to train on, by ``core.split``; ``("train",)`` for a system that is to be
+            compared. People of ``val`` are then measured as ``other_people``, those of ``test`` are
+            not even read. Empty is everybody: a corpus of one's own, a personalised system.
         threads: CPU threads of a worker; 0 takes the setting of the machine.
         save_half: keep the final weights in float16.
         notes: lines for the checkpoint card (a loss left out and why, attribution of data).
@@ -68,6 +72,7 @@ class TrainRecipe:
     held_out_samples: int = 64
     bad_steps: int = 20
     exclude_speakers: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
     threads: int = 0
     save_half: bool = False
     notes: tuple[str, ...] = ()
@@ -86,8 +91,11 @@ class TrainRecipe:
             if not 0 <= value < 1:
                 raise InputError(f"recipe: {name} holds {value!r}; give numbers in [0, 1)")
         # JSON turns tuples into lists: a recipe read back must equal the one written.
-        for name in ("betas", "exclude_speakers", "notes"):
+        for name in ("betas", "exclude_speakers", "splits", "notes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        odd = sorted(set(self.splits) - set(SPLITS))
+        if odd:
+            raise InputError(f"recipe: splits holds {odd[0]!r}; use some of {', '.join(SPLITS)}")
 
     def _check_numbers(self) -> None:
         for name, least in _LEAST.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ class Frames:
         span_s: (start, end) in seconds.
         promised: as many frames as fit into the span.
         kept: the frames themselves, or None.
+        box: left, top, right, bottom in pixels that frames are cut to, or None.
     """
 
     source: str
     span_s: tuple[float, float]
     promised: int
     kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
+    box: tuple[int, int, int, int] | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB frames in order."""
@@ -39,7 +41,21 @@ class Frames:
             return
         pairs = read_frames_at(Path(self.source), FPS, self.span_s)
         for (_, frame), _ in zip(pairs, range(self.promised), strict=False):
-            yield frame
+            yield self._part(frame)
+
+    def cut(self, box: tuple[int, int, int, int]) -> Frames:
+        """These frames, so far whole, cut to a box."""
+        assert self.box is None, f"frames are cut to {self.box} already"
+        cut = replace(self, box=box)
+        if self.kept is None:
+            return cut
+        return replace(cut, kept=tuple(cut._part(frame) for frame in self.kept))
+
+    def _part(self, frame: np.ndarray) -> np.ndarray:
+        if self.box is None:
+            return frame
+        left, top, right, bottom = self.box
+        return np.ascontiguousarray(frame[top:bottom, left:right])
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "kept": None}

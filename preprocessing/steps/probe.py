@@ -13,6 +13,8 @@ from core.clip import Clip
 class Probe:
     """Notes duration_s, fps, width, height, has_sound; rejects what is too short.
 
+    A clip whose sound lies in a file apart (the fact ``sound_file``) has sound.
+
     Attributes:
         min_s: shortest clip to keep, in seconds.
     """
@@ -39,7 +41,7 @@ class Probe:
                 fps=round(float(info.fps), 4),
                 width=int(info.width),
                 height=int(info.height),
-                has_sound=bool(info.has_sound),
+                has_sound=bool(info.has_sound) or "sound_file" in clip.facts,
             )
             if length_s < self.min_s:
                 yield noted.rejected(self.name, "too short", round(length_s, 3), self.min_s)

@@ -13,6 +13,7 @@ import numpy as np
 from core.clip import Clip
 from core.errors import InputError
 from core.sample import FPS, SAMPLE_RATE
+from preprocessing.roi import Roi, given_box
 from preprocessing.steps.frames import Frames
 
 AROUND_S = 6.0
@@ -24,6 +25,10 @@ GRID_S = 1.0
 @dataclass(frozen=True)
 class Read:
     """Adds frames and sound_around (dict: sound; offset, the segment's first frame within it).
+
+    Frames are cut to the fact ``roi``, sound comes from the fact ``sound_file`` where there is one.
+    Silence stands in for sound that is not there or, by the fact ``stage1_only``, not usable; the
+    clip then is ``stage1_only``: no stage that listens is trained on it.
 
     Attributes:
         no_sound: what to do with a clip that has none.
@@ -44,17 +49,24 @@ class Read:
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         """Reads; 1:1."""
         for clip in clips:
-            if not clip.facts["has_sound"] and self.no_sound == "reject":
-                yield clip.rejected(self.name, "no sound")
-            else:
+            if clip.facts.get("stage1_only", False) or clip.facts["has_sound"]:
                 yield self._read(clip)
+            elif self.no_sound == "silence":
+                yield self._read(clip.noting(stage1_only=True))
+            else:
+                yield clip.rejected(self.name, "no sound")
 
     def _read(self, clip: Clip) -> Clip:
         assert clip.span_s is not None, "segment comes before read"
         start_s, end_s = clip.span_s
         promised = round((end_s - start_s) * FPS)
-        frames = Frames(clip.source, clip.span_s, promised)
-        megabytes = promised * int(clip.facts["width"]) * int(clip.facts["height"]) * 3 / 1e6
+        box = given_box(clip)
+        frames = Frames(clip.source, clip.span_s, promised, box=box)
+        width, height = int(clip.facts["width"]), int(clip.facts["height"])
+        if box is not None:
+            width, height = box[2] - box[0], box[3] - box[1]
+            clip = clip.noting(roi=str(Roi(*box)))
+        megabytes = promised * width * height * 3 / 1e6
         if megabytes <= self.keep_mb:
             frames = replace(frames, kept=tuple(frames))
         whole = self._sound(clip)
@@ -64,18 +76,17 @@ class Read:
         return clip.having(frames=frames, sound_around={"sound": around, "offset": offset})
 
     def _sound(self, clip: Clip) -> np.ndarray:
-        """The whole file's sound; segments of one file come one after another, so one is kept."""
+        """The whole sound; segments of one file come one after another, so one is kept."""
         from core.media.audio import read_sound
 
-        if self._last.get("source") != clip.source:
-            if clip.facts["has_sound"]:
-                sound = read_sound(Path(clip.source), SAMPLE_RATE)
-            else:
-                sound = np.zeros(_at(float(clip.facts["duration_s"])), np.float32)
-            self._last.update(source=clip.source, sound=sound)
+        if clip.facts.get("stage1_only", False):
+            return np.zeros(_at(float(clip.facts["duration_s"])), np.float32)
+        source = str(clip.facts.get("sound_file", clip.source))
+        if self._last.get("source") != source:
+            self._last.update(source=source, sound=read_sound(Path(source), SAMPLE_RATE))
         found: np.ndarray = self._last["sound"]
-        if clip.facts["has_sound"] and not len(found):
-            raise InputError(f"{clip.source}: its sound stream is empty; record it again")
+        if not len(found):
+            raise InputError(f"{source}: its sound stream is empty; record it again")
         return found
 
 

@@ -126,12 +126,12 @@ def test_kill_and_rerun_gives_the_undisturbed_bytes(raw, tmp_path, cheap, monkey
         [sys.executable, "-c", code, str(raw), str(out)], env=env, cwd=Path.cwd()
     )
     end = time.monotonic() + 60
-    while not list(out.glob(".work/*/*.json")) and time.monotonic() < end:
+    while not list(out.glob(".work/*/[!.]*.json")) and time.monotonic() < end:
         time.sleep(0.02)
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert not (out / "manifest.json").exists()
-    done = len(list(out.glob(".work/*/*.json")))
+    done = len(list(out.glob(".work/*/[!.]*.json")))
     assert 1 <= done < 4
     monkeypatch.setenv("CHEAP_CALLS", str(calls))
     preprocess("folder", raw, out, cheap)

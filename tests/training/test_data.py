@@ -128,6 +128,47 @@ def test_excluded_people_are_measured_and_never_trained_on(shards):
         load(shards, exclude_speakers=tuple(f"person{i}" for i in range(6)))
 
 
+def marked(shards, folder, change):
+    """The shards again, each sample's info changed."""
+    samples = list(read_samples(shards))
+    for sample in samples:
+        change(sample["info"])
+    write_manifest(folder, Manifest({}, [write_shard(folder / "shard-000000.tar", samples)]))
+    return folder
+
+
+def test_test_speakers_are_never_read_and_val_speakers_only_measured(shards, tmp_path):
+    names = {"person0": "id12", "person1": "id14", "person2": "mead_M016"}  # val, test, test
+
+    def rename(info):
+        info["speaker"] = names.get(info["speaker"], info["speaker"])
+
+    named = marked(shards, tmp_path, rename)
+    loaded = load(named, splits=("train",))
+    assert set(loaded.speakers) == {"id12", "person3", "person4", "person5"}
+    drawn = set(loaded.batch(PAIR, 300, seed=0, step=0)["speaker"].tolist())
+    assert loaded.speakers.index("id12") not in drawn
+    assert loaded.parts() == ("held_out", "other_people")
+    assert len(load(named).speakers) == 6, "without splits everybody is trained on"
+    assert set(load(named, splits=("test",)).speakers) == {"id12", "id14", "mead_M016"}
+    with pytest.raises(InputError, match=r"splits holds 'dev'; use some of train, val, test"):
+        dummy.recipe(splits=("dev",))
+    assert dummy.recipe(splits=["train"]).splits == ("train",)
+
+
+def test_stages_that_listen_pass_over_what_has_no_usable_sound(shards, tmp_path):
+    def mute(info):
+        if info["speaker"] in ("person0", "person1"):
+            info["stage1_only"] = True
+
+    mixed = marked(shards, tmp_path / "mixed", mute)
+    assert set(load(mixed).speakers) == {f"person{i}" for i in range(2, 6)}
+    assert len(reading.load(mixed, ("crop", "opening")).speakers) == 6
+    all_mute = marked(shards, tmp_path / "mute", lambda info: info.update(stage1_only=True))
+    with pytest.raises(InputError, match="no usable sound"):
+        load(all_mute)
+
+
 def test_derived_fields_are_made_once_and_others_let_go(shards):
     loaded = reading.load(
         shards, ("speech",), derive=lambda s: {"twice": 2 * s["speech"]}, keep=("twice",)
