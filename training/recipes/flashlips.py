@@ -125,7 +125,7 @@ SHARES = {"reconstruction": 0.55, "distillation": 0.06, "lips_change": 0.29, "au
 
 
 def _on_lips(weights: dict[str, float]) -> dict[str, float]:
-    """The same weights, the lips' latent term doubled: looks are known, lips are what is learned."""
+    """The same, the latent lips term doubled: looks are known, lips are what is learned."""
     return {k: v * 2 if k == "lat_l1_lips" else v for k, v in weights.items()}
 
 
