@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,14 @@ class Frames:
         span_s: (start, end) in seconds.
         promised: as many frames as fit into the span.
         kept: the frames themselves, or None.
+        first: frames of the span that come before these.
     """
 
     source: str
     span_s: tuple[float, float]
     promised: int
     kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
+    first: int = 0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB frames in order."""
@@ -38,8 +41,17 @@ class Frames:
             yield from self.kept
             return
         pairs = read_frames_at(Path(self.source), FPS, self.span_s)
-        for (_, frame), _ in zip(pairs, range(self.promised), strict=False):
+        for _, frame in itertools.islice(pairs, self.first, self.first + self.promised):
             yield frame
+
+    def part(self, first: int, last: int) -> Frames:
+        """Frames ``first`` to ``last`` (exclusive), the very same ones.
+
+        They are decoded from the whole's start: at a variable rate, another start could pick
+        another neighbour, and landmarks found before would lie on the wrong frame.
+        """
+        kept = None if self.kept is None else self.kept[first:last]
+        return replace(self, promised=last - first, kept=kept, first=self.first + first)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "kept": None}
