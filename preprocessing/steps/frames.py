@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from core.sample import FPS
+
+if TYPE_CHECKING:
+    from core.media.video import FrameReader
+
+Reader = Literal["pyav", "decord", "decord-gpu"]
+
+
+def read_with(reader: Reader) -> FrameReader | None:
+    """The function that decodes: PyAV for any file, decord for trusted corpora, on a GPU if asked.
+
+    The first two give the same bytes (``core.media.decord_reader`` says of which files, and leaves
+    the others to PyAV).
+    """
+    if reader == "pyav":
+        return None
+    from core.media.decord_reader import read_frames_decord
+
+    return functools.partial(read_frames_decord, gpu=reader == "decord-gpu")
 
 
 @dataclass(frozen=True)
@@ -25,6 +45,7 @@ class Frames:
         promised: as many frames as fit into the span.
         kept: the frames themselves, or None.
         first: frames of the span that come before these.
+        reader: which library decodes them, see ``read_with``.
     """
 
     source: str
@@ -32,6 +53,7 @@ class Frames:
     promised: int
     kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
     first: int = 0
+    reader: Reader = "pyav"
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB frames in order."""
@@ -40,7 +62,7 @@ class Frames:
         if self.kept is not None:
             yield from self.kept
             return
-        pairs = read_frames_at(Path(self.source), FPS, self.span_s)
+        pairs = read_frames_at(Path(self.source), FPS, self.span_s, read_with(self.reader))
         for _, frame in itertools.islice(pairs, self.first, self.first + self.promised):
             yield frame
 

@@ -13,7 +13,7 @@ import numpy as np
 from core.clip import Clip
 from core.errors import InputError
 from core.sample import FPS, SAMPLE_RATE
-from preprocessing.steps.frames import Frames
+from preprocessing.steps.frames import Frames, Reader
 
 AROUND_S = 6.0
 """Sound kept on either side for the speech encoder; it must exceed the encoder's reach (5.5 s)."""
@@ -27,10 +27,12 @@ class Read:
 
     Attributes:
         no_sound: what to do with a clip that has none.
+        reader: which library decodes the frames.
         keep_mb: decoded frames of a segment stay in memory up to this size.
     """
 
     no_sound: Literal["reject", "silence"] = "reject"
+    reader: Reader = "pyav"
     keep_mb: int = 400
     _last: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     name = "read"
@@ -53,7 +55,7 @@ class Read:
         assert clip.span_s is not None, "segment comes before read"
         start_s, end_s = clip.span_s
         promised = round((end_s - start_s) * FPS)
-        frames = Frames(clip.source, clip.span_s, promised)
+        frames = Frames(clip.source, clip.span_s, promised, reader=self.reader)
         megabytes = promised * int(clip.facts["width"]) * int(clip.facts["height"]) * 3 / 1e6
         if megabytes <= self.keep_mb:
             frames = replace(frames, kept=tuple(frames))

@@ -169,6 +169,7 @@ class _Lazy:
     """Read's own method with frames never decoded."""
 
     keep_mb = -1
+    reader = "pyav"
 
     def __init__(self, read: Read) -> None:
         self._sound = read._sound
