@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from core.sample import FPS
 from core.weights import Store
 from preprocessing.steps.frames import Frames
 
+Finder = Literal["mesh", "insightface"]
 WEIGHTS = ("face_detection_short_range", "face_detection_full_range_sparse", "face_landmark")
 
 
@@ -28,6 +29,8 @@ class Track:
 
     Attributes:
         store: where the weights lie.
+        faces: who finds faces: the mesh's own detectors, or InsightFace (SCRFD, and ArcFace to go
+            on with the same person after a gap).
         max_gap: longest run of frames without a face that is bridged.
         min_frames: shortest part to keep of a segment that was split.
         truncated: a segment with less than this part of its promised frames is rejected.
@@ -37,6 +40,7 @@ class Track:
     """
 
     store: Store
+    faces: Finder = "mesh"
     max_gap: int = 5
     min_frames: int = FPS
     truncated: float = 0.9
@@ -49,16 +53,26 @@ class Track:
     adds = frozenset({"mesh", "found"})
 
     def origin(self) -> dict[str, str]:
-        """Nothing to stamp; misses the weights early."""
-        for name in WEIGHTS:
-            self.store.locate(name)
-        return {}
+        """Who finds faces, unless it is the mesh; misses the weights early."""
+        if self.faces == "mesh":
+            for name in WEIGHTS:
+                self.store.locate(name)
+            return {}
+        self._open()
+        return {"faces": self.faces}
 
     def setup(self) -> None:
         """Loads the detectors and the mesh net."""
+        object.__setattr__(self, "_net", self._open())
+
+    def _open(self) -> Any:
+        if self.faces == "insightface":
+            from models.experts.insight import InsightFaces
+
+            return InsightFaces(self.store, threads=self.threads)
         from models.experts.face import FaceMesh
 
-        object.__setattr__(self, "_net", FaceMesh(self.store, threads=self.threads))
+        return FaceMesh(self.store, threads=self.threads)
 
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         """Tracks; 1:N."""
