@@ -52,6 +52,11 @@ class Clip:
         """Who speaks: the fact ``speaker``, or the file's stem."""
         return str(self.facts.get("speaker", Path(self.source).stem))
 
+    @property
+    def content(self) -> str:
+        """What its id is made from beside the span: a hash of all that it is read from."""
+        return str(self.facts["content"] if "content" in self.facts else self.facts["sha256"])
+
     def having(self, **fields: Any) -> Clip:
         """This clip with some fields added or replaced (None removes one)."""
         merged = {**self.fields, **fields}

@@ -31,9 +31,17 @@ class Step(Protocol):
     1:1, 1:N and reject are one shape.
     """
 
-    name: str
-    needs: frozenset[str]
-    adds: frozenset[str]
+    @property
+    def name(self) -> str:
+        """In the chain, the ledger and the log; no other step of a chain has it."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Fields that a step before must have added."""
+
+    @property
+    def adds(self) -> frozenset[str]:
+        """Fields that this step adds."""
 
     def setup(self) -> None:
         """Loads weights; called once on the worker, before the first clip."""

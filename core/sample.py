@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,11 +58,14 @@ SCHEMA: Mapping[str, Field] = {
     ),
     "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
     "viseme": Field("npy", "T float32", "true mouth opening of a synthetic clip", required=False),
+    "mask_latent": Field("mask", "T,h,w bool", "latent mask m: cells that M touches", False),
+    "parsing": Field("labels", "T,S,S uint8", "face parts, ids of core.media.parsing", False),
+    "identity": Field("npy", "D float32", "who it is: unit vector, mean of some frames", False),
 }
 
 
 def encode_field(name: str, value: Any) -> bytes:
-    """A field's bytes for the tar. Masks are packed to bits and deflated; arrays are ``.npy``."""
+    """A field's bytes for the tar: masks packed to bits, labels deflated, arrays ``.npy``."""
     codec = SCHEMA[name].codec
     if codec == "json":
         return json.dumps(value, sort_keys=True).encode()
@@ -75,6 +79,11 @@ def encode_field(name: str, value: Any) -> bytes:
         np.save(buffer, shape, allow_pickle=False)
         np.save(buffer, np.packbits(value.astype(bool)), allow_pickle=False)
         return buffer.getvalue()
+    if codec == "labels":
+        # Neighbouring frames look alike: their differences are mostly 0 and deflate well.
+        change = np.diff(value, axis=0, prepend=np.zeros_like(value[:1]))
+        sides = np.asarray(value.shape, dtype="<i4").tobytes()
+        return sides + zlib.compress(np.ascontiguousarray(change, np.uint8).tobytes(), 6)
     assert isinstance(value, bytes), f"{name} is a {codec}: give its bytes"
     return value
 
@@ -91,6 +100,10 @@ def decode_field(name: str, data: bytes) -> Any:
         shape = tuple(int(n) for n in np.load(buffer, allow_pickle=False))
         bits = np.load(buffer, allow_pickle=False)
         return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+    if codec == "labels":
+        change = np.frombuffer(zlib.decompress(data[12:]), np.uint8)
+        change = change.reshape(np.frombuffer(data[:12], "<i4"))
+        return np.cumsum(change, axis=0, dtype=np.uint8)  # wraps round, as the difference did
     return data
 
 

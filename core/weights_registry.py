@@ -254,6 +254,40 @@ _ALL = (
         "VAEpreview.onnx of github.com/Graphnull/VAElight",
     ),
     _file(
+        "scrfd_10g",
+        Part(
+            "insightface/det_10g.onnx",
+            16923827,
+            "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91",
+        ),
+        "non-commercial research only (InsightFace)",
+        "SCRFD face detector with five points, for faces=insightface",
+        "det_10g.onnx in buffalo_l.zip of github.com/deepinsight/insightface, release v0.7",
+    ),
+    _file(
+        "arcface_w600k_r50",
+        Part(
+            "insightface/w600k_r50.onnx",
+            174383860,
+            "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        ),
+        "non-commercial research only (InsightFace)",
+        "ArcFace identity embedding, 512-d, 112x112, for faces=insightface",
+        "w600k_r50.onnx in buffalo_l.zip of github.com/deepinsight/insightface, release v0.7",
+    ),
+    Weight(
+        "segformer_face_parsing",
+        "segformer-face-parsing",
+        tuple(
+            Part(f"segformer-face-parsing/{file}", 0, "")
+            for file in ("config.json", "model.safetensors")
+        ),
+        "not checked: see the model's page (its backbone, NVIDIA's SegFormer, is non-commercial)",
+        "file",
+        "SegFormer face parser, CelebAMask-HQ's 19 classes",
+        "huggingface.co/jonathandinu/face-parsing",
+    ),
+    _file(
         "vgg19",
         Part("vgg19.safetensors", 0, ""),
         "BSD-3-Clause",

@@ -175,7 +175,7 @@ class _Finish:
         """What the predictor sees of a frame."""
         if self._spec.crop is None or self._plan.transforms is None:
             return frame
-        return warp(frame, self._plan.transforms[index], self._spec.crop.size)
+        return warp(frame, self._plan.transforms[index], self._spec.crop.size, self._spec.crop.fill)
 
     def __call__(self, done: tuple[_Item, np.ndarray]) -> np.ndarray:
         item, edited = done

@@ -164,7 +164,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
         if crop is None or plan.transforms is None:
             views.append(frame)
         else:
-            views.append(warp(frame, plan.transforms[index], crop.size))
+            views.append(warp(frame, plan.transforms[index], crop.size, crop.fill))
     side = (job.info.height, job.info.width) if crop is None else (crop.size, crop.size)
     return np.stack(views) if views else np.zeros((0, *side, 3), np.uint8)
 

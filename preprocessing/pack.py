@@ -36,7 +36,7 @@ def sample(clip: Clip, of: str) -> Sample:
     """
     facts = {k: v for k, v in clip.facts.items() if k not in POINTERS}
     info: dict[str, Any] = {
-        "clip": of,
+        "clip": str(facts.get("shot", of)),  # after a cut, the shot is the clip
         "source": printable(Path(clip.source).name),
         "speaker": clip.speaker,
         "split": split_of(clip.speaker),

@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from core.contracts import Step
 from core.errors import InputError
-from core.media.crop import FLASHLIPS_128, CropSpec
-from core.sample import SEGMENT_S
+from core.media.crop import FLASHLIPS_128, LATENTSYNC_256, CropSpec
+from core.sample import FPS, SEGMENT_S
 from core.weights import Store
 from preprocessing.plan import Placed
 from preprocessing.steps.crop import Crop
 from preprocessing.steps.expression import Expression
+from preprocessing.steps.filters import Length, OneFace, PoseLimits, Sharpness
+from preprocessing.steps.frames import Reader
+from preprocessing.steps.identity import Identify, Who
 from preprocessing.steps.latents import Latents
 from preprocessing.steps.masks import Masks
+from preprocessing.steps.parsing import Parser, Parsing
 from preprocessing.steps.probe import Probe
 from preprocessing.steps.read import Read
+from preprocessing.steps.scenes import Scenes
 from preprocessing.steps.segment import Segment
 from preprocessing.steps.speech import Speech
-from preprocessing.steps.track import Track
+from preprocessing.steps.track import Finder, Track
 from preprocessing.steps.viseme import Viseme
 from preprocessing.steps.window import Window
 
 Chain = Callable[["PreprocessRecipe", Store], Sequence[Placed]]
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "no_sound": ("reject", "silence"),
+    "reader": get_args(Reader),
+    "faces": get_args(Finder),
+    "parsing": ("", *get_args(Parser)),
+    "lips_from": ("landmarks", "parsing"),
+    "identity": ("", *get_args(Who)),
+}
+"""Words that a field may hold."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Limits on what is kept; these let everything pass, and a filter that does is left out.
+
+    Attributes:
+        most_faces: seen at once. 0 is any number.
+        yaw, pitch, roll: of the head in the frame, in degrees; nine in ten frames stay within.
+        min_s: shortest segment, in seconds, after cuts and gaps.
+        sharpness: least, see ``preprocessing.steps.filters.sharpness``.
+    """
+
+    most_faces: int = 0
+    yaw: float = 180.0
+    pitch: float = 180.0
+    roll: float = 180.0
+    min_s: float = 0.0
+    sharpness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +72,17 @@ class PreprocessRecipe:
         crop: where the face crop lies and how large it is.
         codec, speech: names of the image codec and of the speech encoder.
         min_s, segment_s: shortest clip, longest segment, in seconds.
-        max_gap: longest run of frames without a face that is bridged.
+        reader: what decodes frames; decord is for trusted corpora (``preprocessing.steps.frames``).
+        scene_threshold: of the cut detector, ``preprocessing.steps.scenes``; 0 looks for no cuts.
+        faces: who finds faces, ``preprocessing.steps.track``.
+        max_gap: longest run of frames without a face that is bridged; a longer one splits.
+        filters: limits on what is kept.
         min_face: smallest face: side of the crop in pixels of the source.
+        parsing: ``landmarks`` or ``segformer`` adds parsed faces; "" adds none.
+        parsing_weights: a folder, or ``hub:OWNER/NAME``; "" is the registered one.
+        lips_from: what M_lips is drawn from, ``landmarks`` or ``parsing``.
+        latent_stride: of the codec; adds the latent mask m; 0 adds none.
+        identity: net of the identity embedding, ``mobilefacenet`` or ``arcface``; "" adds none.
         no_sound: what happens to a clip without sound.
         margin: side of the kept video, in sides of the crop; it has as many pixels.
         crf: H.264 quality of the kept video.
@@ -51,8 +96,17 @@ class PreprocessRecipe:
     speech: str = "whisper-tiny.en+log-mel"
     min_s: float = 1.0
     segment_s: float = SEGMENT_S
+    reader: Reader = "pyav"
+    scene_threshold: float = 0.0
+    faces: Finder = "mesh"
     max_gap: int = 5
+    filters: Filters = field(default=Filters())
     min_face: float = 48.0
+    parsing: Literal["", "landmarks", "segformer"] = ""
+    parsing_weights: str = ""
+    lips_from: Literal["landmarks", "parsing"] = "landmarks"
+    latent_stride: int = 0
+    identity: Literal["", "mobilefacenet", "arcface"] = ""
     no_sound: Literal["reject", "silence"] = "reject"
     margin: float = 2.0
     crf: int = 18
@@ -66,8 +120,10 @@ class PreprocessRecipe:
         Raises:
             InputError: which, and what would do.
         """
-        if self.no_sound not in ("reject", "silence"):
-            raise InputError(f"no_sound={self.no_sound!r}: must be reject or silence")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                given, words = getattr(self, name), " or ".join(a or '""' for a in allowed)
+                raise InputError(f"{name}={given!r}: must be {words}")
         if not 0 < self.segment_s <= SEGMENT_S:
             raise InputError(f"segment_s={self.segment_s}: must lie in (0, {SEGMENT_S}]")
         for name in ("codec_batch", "threads", "shard_mb", "margin"):
@@ -100,6 +156,30 @@ def flashlips_256() -> PreprocessRecipe:
     return replace(flashlips(), crop=CropSpec(size=256), min_face=96.0)
 
 
+def flashlips_paper() -> PreprocessRecipe:
+    """The paper's data (Sec. 4.1), every step on: 512 px crops, cuts, filters, SegFormer's parts.
+
+    The paper gives no thresholds: these are ours. They keep a head that is not in profile, alone
+    and in focus. The codec and the speech encoder are chosen with ``--set``.
+    """
+    return replace(
+        flashlips(),
+        crop=CropSpec(size=512),
+        scene_threshold=3.0,
+        filters=Filters(most_faces=1, yaw=60.0, pitch=40.0, roll=40.0, min_s=1.0, sharpness=1.0),
+        min_face=256.0,
+        parsing="segformer",
+        lips_from="parsing",
+        latent_stride=8,
+        identity="mobilefacenet",
+    )
+
+
+def latentsync() -> PreprocessRecipe:
+    """LatentSync's crop and fixed mask at 256 px; the other steps are FlashLips'."""
+    return replace(flashlips(), crop=LATENTSYNC_256, scene_threshold=2.0, min_face=96.0)
+
+
 def flashlips_debug() -> PreprocessRecipe:
     """The same steps with the cheapest sound features, for tests and first tries."""
     return replace(flashlips(), speech="log-mel")
@@ -110,10 +190,20 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
     n = recipe.threads
     return [
         Placed(Probe(min_s=recipe.min_s)),
+        *_scenes(recipe),
         Placed(Segment(longest_s=recipe.segment_s)),
-        Placed(Read(no_sound=recipe.no_sound)),
-        Placed(Track(store, max_gap=recipe.max_gap, threads=n)),
+        Placed(Read(no_sound=recipe.no_sound, reader=recipe.reader)),
+        Placed(
+            Track(
+                store,
+                recipe.faces,
+                recipe.max_gap,
+                min_frames=round(recipe.min_s * FPS),
+                threads=n,
+            )
+        ),
         Placed(Window()),
+        *_filters(recipe.filters),
         Placed(
             Crop(
                 recipe.crop,
@@ -123,9 +213,44 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
                 min_face=recipe.min_face,
             )
         ),
-        Placed(Masks()),
+        *_parsing(recipe, store),
+        Placed(Masks(recipe.crop.mask, recipe.lips_from, recipe.latent_stride)),
+        *_identity(recipe, store),
         Placed(Expression()),
         Placed(Viseme()),
         Placed(Latents(recipe.codec, store, batch=recipe.codec_batch, threads=n)),
         Placed(Speech(recipe.speech, store, threads=n)),
     ]
+
+
+def _scenes(recipe: PreprocessRecipe) -> list[Placed]:
+    if not recipe.scene_threshold:
+        return []
+    return [Placed(Scenes(recipe.scene_threshold, recipe.min_s))]
+
+
+def _filters(limits: Filters) -> list[Placed]:
+    """Those that can reject something, the cheapest first."""
+    found: list[Step] = []
+    if limits.most_faces:
+        found.append(OneFace(limits.most_faces))
+    if limits.min_s:
+        found.append(Length(limits.min_s))
+    if min(limits.yaw, limits.pitch, limits.roll) < 180:
+        found.append(PoseLimits(limits.yaw, limits.pitch, limits.roll))
+    if limits.sharpness:
+        found.append(Sharpness(limits.sharpness))
+    return [Placed(step) for step in found]
+
+
+def _parsing(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
+    if recipe.parsing == "":
+        return []
+    weights, n = recipe.parsing_weights, recipe.threads
+    return [Placed(Parsing(recipe.parsing, store, weights, n))]
+
+
+def _identity(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
+    if recipe.identity == "":
+        return []
+    return [Placed(Identify(recipe.identity, store, recipe.threads))]

@@ -7,11 +7,15 @@ centres, so a crop's left edge is at -0.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from core.errors import InputError
+
+Anchor = tuple[int | tuple[int, ...], float, float]
+"""A mesh point, or the mean of several, and its place x, y in the unit crop."""
 
 STABLE: tuple[tuple[int, float, float], ...] = (
     (33, 0.2635, 0.2350),
@@ -40,13 +44,20 @@ class CropSpec:
         name: of the template.
         size: side of the crop in pixels.
         smoothing: sigma of the Gaussian over time on the transform, in frames; 0 is none.
-        points: (mesh index, x, y) in the unit square that the face is fitted to.
+        points: (mesh index or indices, x, y) in the unit square that the face is fitted to.
+        aspect: width over height of the canvas that the face is fitted to without distortion; it is
+            then stretched to the square. 1 leaves shapes as they are.
+        fill: grey value outside the frame; None repeats the frame's edge.
+        mask: what the lower-face mask follows: the face's landmarks, or nothing (one fixed shape).
     """
 
     name: str = "flashlips"
     size: int = 128
     smoothing: float = 1.5
-    points: tuple[tuple[int, float, float], ...] = STABLE
+    points: tuple[Anchor, ...] = STABLE
+    aspect: float = 1.0
+    fill: int | None = None
+    mask: Literal["landmarks", "fixed"] = "landmarks"
 
     @property
     def id(self) -> str:
@@ -72,18 +83,53 @@ class CropSpec:
         found = np.asarray(found_T, dtype=bool)
         if not found.any():
             raise InputError("no face was found in any frame; give a clip that shows a face")
-        index = [point[0] for point in self.points]
-        template = np.array([point[1:] for point in self.points]) * self.size - 0.5
-        places = np.asarray(landmarks_TN3)[found][:, index, :2].astype(np.float64)
-        middle = np.full(2, (self.size - 1) / 2)
+        canvas = self.size * np.array([self.aspect, 1.0])
+        template = np.array([point[1:] for point in self.points]) * canvas - 0.5
+        places = _anchored(np.asarray(landmarks_TN3)[found], self.points)
+        middle = (canvas - 1) / 2
         known = _parameters(_similarity(template, places), middle)
         frames = np.arange(len(found))
         curves = np.stack([np.interp(frames, frames[found], column) for column in known.T], 1)
         curves = smooth(curves, self.smoothing)
-        return np.stack([invert(_matrix(row, middle)) for row in curves]).astype(np.float32)
+        fitted = np.stack([invert(_matrix(row, middle)) for row in curves])
+        return _stretched(fitted, self.aspect).astype(np.float32)
 
 
 FLASHLIPS_128 = CropSpec()
+
+LATENTSYNC_256 = CropSpec(
+    name="latentsync",
+    size=256,
+    points=(
+        ((70, 63, 105, 66, 107, 46, 53, 52, 65, 55), 17 / 75, 0.2),
+        ((300, 293, 334, 296, 336, 276, 283, 282, 295, 285), 58 / 75, 0.2),
+        ((195, 4, 198, 420), 0.5, 0.4),
+    ),
+    aspect=0.75,
+    fill=127,
+    mask="fixed",
+)
+"""LatentSync's template: both brows and the nose on a 75 x 100 canvas, stretched to a square.
+
+Its own landmarks come from a net with 106 points; the mesh's brows, bridge, tip and sides of the
+nose stand in for them. The transform is smoothed as ours is, within a clip; nothing is carried from
+one clip to the next.
+"""
+
+
+def _anchored(meshes: np.ndarray, points: tuple[Anchor, ...]) -> np.ndarray:
+    """Where the template's points lie in meshes (T, 468, 2 or 3): (T, N, 2) float64."""
+    groups = [[index] if isinstance(index, int) else list(index) for index, _, _ in points]
+    return np.stack([meshes[:, g, :2].astype(np.float64).mean(1) for g in groups], 1)
+
+
+def _stretched(transforms: np.ndarray, aspect: float) -> np.ndarray:
+    """Transforms (T, 2, 3) to a canvas, made to end in the square it is stretched to."""
+    out = transforms.copy()
+    if aspect != 1:
+        out[:, 0] /= aspect
+        out[:, 0, 2] += 0.5 / aspect - 0.5  # pixel centres
+    return out
 
 
 def invert(transform: np.ndarray) -> np.ndarray:

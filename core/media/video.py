@@ -8,7 +8,7 @@ playlist dressed as a video can't make the library read anything else.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,14 +24,19 @@ from core.errors import InputError
 from core.media.writing import VideoWriter, encode_mp4
 
 __all__ = [
+    "FrameReader",
     "VideoInfo",
     "VideoWriter",
     "decode_mp4",
     "encode_mp4",
+    "first_frame",
     "opened",
     "probe",
+    "rate",
     "read_frames",
     "read_frames_at",
+    "turn",
+    "untagged_hd",
 ]
 
 CONTAINERS = (
@@ -41,6 +46,9 @@ CONTAINERS = (
 """Demuxers that may open a person's file; none of them follows references to other files."""
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SMIL", b"[playlist]", b"v=0")
+FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, np.ndarray]]]
+"""Path, start, end -> (time, frame) at the file's own rate, as ``read_frames`` gives them."""
+
 UNTAGGED = 2
 WHOLE = 0.98
 """A file with fewer than this part of its promised frames counts as truncated."""
@@ -105,13 +113,10 @@ def probe(path: Path) -> VideoInfo:
         InputError: no readable video in it.
     """
     with opened(path) as container:
-        stream = _picture(container, path)
-        frame = next(container.decode(stream), None)
-        if frame is None:
-            raise InputError(f"{path} has no complete video frame; give a complete video file")
-        turn = _turn(frame)
+        stream, frame = picture(container, path), first_frame(container, path)
+        angle = turn(frame)
         width, height = frame.width, frame.height
-        if turn % 180:
+        if angle % 180:
             width, height = height, width
         fps = _rate(stream)
         return VideoInfo(
@@ -122,7 +127,7 @@ def probe(path: Path) -> VideoInfo:
             frames=stream.frames or None,
             duration_s=_duration(container, stream, fps),
             has_sound=bool(container.streams.audio),
-            rotation=turn,
+            rotation=angle,
         )
 
 
@@ -144,7 +149,7 @@ def read_frames(
             than promised.
     """
     with opened(path) as container:
-        stream = _picture(container, path)
+        stream = picture(container, path)
         half = 0.5 / float(_rate(stream))
         zero = _start(stream)
         if start_s and start_s > 1:
@@ -170,7 +175,10 @@ def read_frames(
 
 
 def read_frames_at(
-    path: Path, fps: float = 25, span_s: tuple[float, float] | None = None
+    path: Path,
+    fps: float = 25,
+    span_s: tuple[float, float] | None = None,
+    read: FrameReader | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Frames at a constant rate: for each output time the source frame nearest to it.
 
@@ -178,6 +186,7 @@ def read_frames_at(
         path: of the file.
         fps: output frames a second.
         span_s: (start, end) in seconds, or None for the whole file.
+        read: gives frames at the file's own rate; ``read_frames`` by default.
 
     Yields:
         (time, (H, W, 3) uint8 RGB) at ``start + k / fps``.
@@ -189,7 +198,7 @@ def read_frames_at(
     step, k = 1 / fps, 0
     last: tuple[float, np.ndarray] | None = None
     gap = step
-    for time, frame in read_frames(path, start, end):
+    for time, frame in (read or read_frames)(path, start, end):
         if last is not None:
             gap = time - last[0]
             while start + k * step < (last[0] + time) / 2 - 1e-6:
@@ -215,7 +224,29 @@ def decode_mp4(data: bytes) -> np.ndarray:
         raise InputError("a shard's video can't be decoded; preprocess it again") from error
 
 
-def _picture(container: av.container.InputContainer, path: Path) -> Any:
+def untagged_hd(frame: av.VideoFrame) -> bool:
+    """Whether a frame of HD size doesn't say which colour matrix it uses."""
+    return frame.colorspace == UNTAGGED and (frame.width >= 1280 or frame.height > 576)
+
+
+def first_frame(container: av.container.InputContainer, path: Path) -> av.VideoFrame:
+    """The first frame of an opened file.
+
+    Raises:
+        InputError: there is none.
+    """
+    frame: av.VideoFrame | None = next(container.decode(picture(container, path)), None)
+    if frame is None:
+        raise InputError(f"{path} has no complete video frame; give a complete video file")
+    return frame
+
+
+def rate(container: av.container.InputContainer, path: Path) -> Fraction:
+    """Average frames a second of an opened file."""
+    return _rate(picture(container, path))
+
+
+def picture(container: av.container.InputContainer, path: Path) -> Any:
     """The first real video track (cover art is none)."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
@@ -226,15 +257,15 @@ def _picture(container: av.container.InputContainer, path: Path) -> Any:
 
 def _pixels(frame: av.VideoFrame) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned the way it is shown."""
-    matrix = None
-    if frame.colorspace == UNTAGGED and (frame.width >= 1280 or frame.height > 576):
-        matrix = Colorspace.ITU709  # what players take untagged HD for; the library would say SD
+    # What players take untagged HD for; the library would say SD.
+    matrix = Colorspace.ITU709 if untagged_hd(frame) else None
     rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
-    turns = _turn(frame) // 90
+    turns = turn(frame) // 90
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def _turn(frame: av.VideoFrame) -> int:
+def turn(frame: av.VideoFrame) -> int:
+    """Degrees counter-clockwise to turn a frame by, a multiple of 90."""
     return round(frame.rotation / 90) * 90 % 360
 
 

@@ -73,14 +73,17 @@ class FaceMesh:
     """
 
     def __init__(self, store: Store, threads: int = 1) -> None:
+        self._open_detectors(store, threads)
+        self._mesh = _Net(store.locate("face_landmark"), threads)
+        self._last: np.ndarray | None = None
+
+    def _open_detectors(self, store: Store, threads: int) -> None:
         self._far = _Detector(
             store.locate("face_detection_full_range_sparse"), threads, side=192, layers=((4, 1),)
         )
         self._near = _Detector(
             store.locate("face_detection_short_range"), threads, side=128, layers=((8, 2), (16, 6))
         )
-        self._mesh = _Net(store.locate("face_landmark"), threads)
-        self._last: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forgets the tracked face; call it at the start of every clip."""
@@ -97,8 +100,12 @@ class FaceMesh:
             if face is not None and self._confirmed(frame, face):
                 self._last = face.landmarks
                 return face
-        faces = self.detect(frame)
-        self._last = faces[0].landmarks if faces else None
+        face = self._pick(frame, self.detect(frame))
+        self._last = None if face is None else face.landmarks
+        return face
+
+    def _pick(self, frame: np.ndarray, faces: list[Face]) -> Face | None:
+        """Which of the faces to follow from here."""
         return faces[0] if faces else None
 
     def detect(self, frame: np.ndarray) -> list[Face]:
@@ -114,7 +121,7 @@ class FaceMesh:
                 for net in (self._far, self._near)
                 for region in net.find(frame, square)
             ]
-            faces = _distinct([self._refine(frame, region, twice=True) for region in regions])
+            faces = distinct([self._refine(frame, region, twice=True) for region in regions])
             if faces:
                 return faces
         return []
@@ -147,6 +154,20 @@ class FaceMesh:
         region = _Region(CROP_ROI[0] * side - 0.5, CROP_ROI[1] * side - 0.5, CROP_ROI[2] * side, 0)
         face = self._refine(crop, region, twice=True)
         return None if face is None else face.landmarks
+
+    def _face_at(self, frame: np.ndarray, box: np.ndarray, eyes: np.ndarray) -> Face | None:
+        """The mesh of a face that another detector found.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            box: x0, y0, x1, y1 in frame pixels.
+            eyes: (2, 2), the viewer's left one and right one.
+        """
+        across = eyes[1] - eyes[0]
+        x, y = (box[:2] + box[2:]) / 2
+        side = float((box[2:] - box[:2]).max()) * ROI_SCALE
+        angle = float(np.arctan2(across[1], across[0]))
+        return self._refine(frame, _Region(float(x), float(y), side, angle), twice=True)
 
     def _refine(self, frame: np.ndarray, region: _Region, twice: bool = False) -> Face | None:
         """The mesh inside a region; ``twice`` looks again at the region its own points ask for."""
@@ -267,12 +288,12 @@ def _searches(height: int, width: int) -> list[list[tuple[float, float, float]]]
     return [group for group in groups if group]
 
 
-def _distinct(faces: list[Face | None]) -> list[Face]:
+def distinct(faces: list[Face | None]) -> list[Face]:
     """One of each face, the largest first."""
     kept: list[Face] = []
     found = [face for face in faces if face is not None]
     for face in sorted(found, key=lambda f: _area(f.box), reverse=True):
-        if all(_shared(face.box, other.box) < OVERLAP for other in kept):
+        if all(shared(face.box, other.box) < OVERLAP for other in kept):
             kept.append(face)
     return kept
 
@@ -281,7 +302,7 @@ def _area(box: tuple[float, float, float, float]) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def _shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+def shared(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     """Overlap of two boxes over the smaller one's area."""
     both = (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
     return _area(both) / max(1e-6, min(_area(a), _area(b)))

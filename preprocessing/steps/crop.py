@@ -61,7 +61,7 @@ class Crop:
         wide = np.empty((count, self.margin_px, self.margin_px, 3), np.uint8)
         i = -1
         for i, frame in enumerate(clip.fields["frames"]):
-            crops[i] = warp(frame, transforms[i], size)
+            crops[i] = warp(frame, transforms[i], size, self.spec.fill)
             wide[i] = warp(frame, self._margin(transforms[i]), self.margin_px)
         assert i + 1 == count, f"{i + 1} frames came back where {count} were tracked"
         points = np.stack([warp_points(p, t) for p, t in zip(mesh, transforms, strict=True)])

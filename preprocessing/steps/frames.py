@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from core.sample import FPS
+
+if TYPE_CHECKING:
+    from core.media.video import FrameReader
+
+Reader = Literal["pyav", "decord", "decord-gpu"]
+
+
+def read_with(reader: Reader) -> FrameReader | None:
+    """The function that decodes: PyAV for any file, decord for trusted corpora, on a GPU if asked.
+
+    The first two give the same bytes (``core.media.decord_reader`` says of which files, and leaves
+    the others to PyAV).
+    """
+    if reader == "pyav":
+        return None
+    from core.media.decord_reader import read_frames_decord
+
+    return functools.partial(read_frames_decord, gpu=reader == "decord-gpu")
 
 
 @dataclass(frozen=True)
@@ -24,6 +45,8 @@ class Frames:
         promised: as many frames as fit into the span.
         kept: the frames themselves, or None.
         box: left, top, right, bottom in pixels that frames are cut to, or None.
+        first: frames of the span that come before these.
+        reader: which library decodes them, see ``read_with``.
     """
 
     source: str
@@ -31,6 +54,8 @@ class Frames:
     promised: int
     kept: tuple[np.ndarray, ...] | None = field(default=None, repr=False, compare=False)
     box: tuple[int, int, int, int] | None = None
+    first: int = 0
+    reader: Reader = "pyav"
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """(H, W, 3) uint8 RGB frames in order."""
@@ -39,8 +64,8 @@ class Frames:
         if self.kept is not None:
             yield from self.kept
             return
-        pairs = read_frames_at(Path(self.source), FPS, self.span_s)
-        for (_, frame), _ in zip(pairs, range(self.promised), strict=False):
+        pairs = read_frames_at(Path(self.source), FPS, self.span_s, read_with(self.reader))
+        for _, frame in itertools.islice(pairs, self.first, self.first + self.promised):
             yield self._part(frame)
 
     def cut(self, box: tuple[int, int, int, int]) -> Frames:
@@ -56,6 +81,15 @@ class Frames:
             return frame
         left, top, right, bottom = self.box
         return np.ascontiguousarray(frame[top:bottom, left:right])
+
+    def part(self, first: int, last: int) -> Frames:
+        """Frames ``first`` to ``last`` (exclusive), the very same ones.
+
+        They are decoded from the whole's start: at a variable rate, another start could pick
+        another neighbour, and landmarks found before would lie on the wrong frame.
+        """
+        kept = None if self.kept is None else self.kept[first:last]
+        return replace(self, promised=last - first, kept=kept, first=self.first + first)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "kept": None}

@@ -14,7 +14,7 @@ from core.clip import Clip
 from core.errors import InputError
 from core.sample import FPS, SAMPLE_RATE
 from preprocessing.roi import Roi, given_box
-from preprocessing.steps.frames import Frames
+from preprocessing.steps.frames import Frames, Reader
 
 AROUND_S = 6.0
 """Sound kept on either side for the speech encoder; it must exceed the encoder's reach (5.5 s)."""
@@ -32,10 +32,12 @@ class Read:
 
     Attributes:
         no_sound: what to do with a clip that has none.
+        reader: which library decodes the frames.
         keep_mb: decoded frames of a segment stay in memory up to this size.
     """
 
     no_sound: Literal["reject", "silence"] = "reject"
+    reader: Reader = "pyav"
     keep_mb: int = 400
     _last: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     name = "read"
@@ -61,7 +63,7 @@ class Read:
         start_s, end_s = clip.span_s
         promised = round((end_s - start_s) * FPS)
         box = given_box(clip)
-        frames = Frames(clip.source, clip.span_s, promised, box=box)
+        frames = Frames(clip.source, clip.span_s, promised, box=box, reader=self.reader)
         width, height = int(clip.facts["width"]), int(clip.facts["height"])
         if box is not None:
             width, height = box[2] - box[0], box[3] - box[1]

@@ -32,7 +32,6 @@ class Segment:
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         """Gives 1:N clips with spans."""
         for clip in clips:
-            content = str(clip.facts.get("content", clip.facts["sha256"]))
             end_s = float(clip.facts["duration_s"])
             start_s = 0.0
             if clip.span_s is not None:
@@ -43,5 +42,5 @@ class Segment:
             cuts = [frames * i // parts for i in range(parts + 1)]
             for first, last in itertools.pairwise(cuts):
                 span = (start_s + first / FPS, start_s + last / FPS)
-                part = replace(clip, id=content_id(content, span), span_s=span)
+                part = replace(clip, id=content_id(clip.content, span), span_s=span)
                 yield part.noting(first_frame=first, clip_frames=frames)

@@ -37,7 +37,7 @@ class Viseme:
         raw = read_json(path)
         track = np.asarray(raw["opening"] if isinstance(raw, dict) else raw, np.float32)
         count = len(clip.fields["landmarks"])
-        first = int(clip.facts["first_frame"])
+        first = int(clip.facts.get("shot_frame", 0)) + int(clip.facts["first_frame"])
         part = track[first : first + count]
         if len(part) < count:
             raise InputError(

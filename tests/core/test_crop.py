@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.media.crop import FLASHLIPS_128, CropSpec, invert, paste, warp, warp_points
+from core.media.crop import (
+    FLASHLIPS_128,
+    LATENTSYNC_256,
+    CropSpec,
+    invert,
+    paste,
+    warp,
+    warp_points,
+)
 
 SPEC = CropSpec(smoothing=0)
 
@@ -150,3 +159,39 @@ def test_paste_into_4k_costs_little_more_than_the_copy():
     start = time.perf_counter()
     paste(frame, crop, transform, alpha)
     assert time.perf_counter() - start < 0.5
+
+
+def template_mesh(spec, placing):
+    """A mesh whose template points lie on the template, placed in a frame, before the stretch."""
+    points = np.zeros((468, 3), np.float32)
+    for group, x, y in spec.points:
+        spread = np.linspace(-3, 3, len(group))
+        points[list(group), 0] = x * spec.size * spec.aspect - 0.5 + spread
+        points[list(group), 1] = y * spec.size - 0.5 - spread
+    return warp_points(points, placing)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_latentsyncs_three_points_land_on_its_template(size):
+    spec = replace(LATENTSYNC_256, size=size)
+    mesh = template_mesh(spec, similarity(1.7, 9, 200, 150))
+    transform = spec.fit(mesh[None], np.array([True]))[0]
+    landed = warp_points(mesh, transform)
+    # On a canvas of 75 x 100: brows at (17, 20) and (58, 20), the nose at (37.5, 40).
+    expected = [(17 / 75, 0.2), (58 / 75, 0.2), (0.5, 0.4)]
+    for (group, _, _), place in zip(spec.points, expected, strict=True):
+        assert np.allclose((landed[list(group), :2].mean(0) + 0.5) / size, place, atol=1e-3)
+
+
+def test_latentsyncs_canvas_is_stretched_to_a_square():
+    mesh = template_mesh(LATENTSYNC_256, similarity(2.0, 0, 0, 0))
+    turn = LATENTSYNC_256.fit(mesh[None], np.array([True]))[0][:, :2]
+    assert turn[0, 0] / turn[1, 1] == pytest.approx(4 / 3, abs=1e-4)
+    assert LATENTSYNC_256.id == "latentsync@256" != CropSpec(size=256).id
+
+
+def test_no_state_is_carried_from_clip_to_clip():
+    one = np.stack([template_mesh(LATENTSYNC_256, similarity(2, 0, 10 * t, 0)) for t in range(9)])
+    alone = LATENTSYNC_256.fit(one, np.ones(9, bool))
+    LATENTSYNC_256.fit(one + 500, np.ones(9, bool))
+    assert (LATENTSYNC_256.fit(one, np.ones(9, bool)) == alone).all()

@@ -102,7 +102,7 @@ def test_unfinished_foreign_and_damaged_shards_are_one_sentence(tmp_path):
 
 def test_every_schema_field_says_what_it_is():
     for name, field in SCHEMA.items():
-        assert field.codec in ("json", "npy", "mask", "mp4", "flac"), name
+        assert field.codec in ("json", "npy", "mask", "labels", "mp4", "flac"), name
         assert field.shape
         assert field.meaning
 

@@ -127,5 +127,6 @@ def test_every_entry_can_be_told_to_a_person():
             assert "==" in entry.requirement, name
             assert all(len(p.sha256) == 64 and p.bytes > 0 for p in entry.parts), name
         else:
-            # only tensors may come without a registered hash: they can't run code
-            assert all(p.sha256 or p.file.endswith(".safetensors") for p in entry.parts), name
+            # only tensors and JSON may come without a registered hash: they can't run code
+            harmless = (".safetensors", ".json")
+            assert all(p.sha256 or p.file.endswith(harmless) for p in entry.parts), name

@@ -16,6 +16,7 @@ from preprocessing.plan import Placed
 from preprocessing.recipes import PreprocessRecipe
 from preprocessing.steps.probe import Probe
 from preprocessing.steps.read import Read
+from preprocessing.steps.scenes import Scenes
 from preprocessing.steps.segment import Segment
 
 
@@ -54,3 +55,8 @@ def steps(recipe: PreprocessRecipe, store: object) -> list[Placed]:
         Placed(Read(no_sound=recipe.no_sound)),
         Placed(Tile(pause), cpus=0.5),
     ]
+
+
+def with_scenes(recipe: PreprocessRecipe, store: object) -> list[Placed]:
+    probe, *others = steps(recipe, store)
+    return [probe, Placed(Scenes(min_s=recipe.min_s)), *others]

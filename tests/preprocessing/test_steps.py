@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -46,23 +47,64 @@ class _FakeMesh:
         return Face(np.full((468, 3), 9.0), 1.0, (0, 0, 1, 1)) if frame.any() else None
 
 
-@pytest.mark.parametrize(
-    ("dark", "reason"),
-    [([4, 5], None), ([4, 5, 6], "face lost"), ([0, 1, 2], "no face"), ([0, 9], None)],
-)
-def test_short_gaps_are_bridged_long_ones_reject(dark, reason):
-    frames = [np.full((8, 8, 3), 0 if i in dark else 200, np.uint8) for i in range(10)]
-    step = Track(Store(()), max_gap=2)
+def _followed(dark, count, max_gap=2, min_frames=3):
+    """Parts of a segment whose frames in ``dark`` show no face; frame i is of grey 100 + i."""
+    frames = [np.full((8, 8, 3), 0 if i in dark else 100 + i, np.uint8) for i in range(count)]
+    step = Track(Store(()), max_gap=max_gap, min_frames=min_frames)
     object.__setattr__(step, "_net", _FakeMesh())
-    given = Clip("x", "x", fields={"frames": Frames("x", (0, 0.4), 10, tuple(frames))})
-    (clip,) = step([given])
-    if reason is None:
-        assert clip.drop is None
-        assert clip.facts["bridged"] == len(dark)
-        assert clip.fields["mesh"].shape == (10, 468, 3)
-    else:
-        assert clip.drop is not None
-        assert (clip.drop.reason, clip.drop.value, clip.drop.threshold) == (reason, 3, 2)
+    fields = {
+        "frames": Frames("x", (2.0, 2.0 + count / 25), count, tuple(frames)),
+        "sound_around": {"sound": np.zeros(9), "offset": 50},
+    }
+    facts = {"sha256": "0", "first_frame": 50, "clip_frames": 500}
+    return list(step([Clip("x", "x", (2.0, 2.0 + count / 25), fields, facts)]))
+
+
+@pytest.mark.parametrize("dark", [[4, 5], [0, 9], []])
+def test_short_gaps_are_bridged(dark):
+    (clip,) = _followed(dark, 10)
+    assert clip.drop is None
+    assert (clip.id, clip.facts["bridged"]) == ("x", len(dark))
+    assert clip.fields["mesh"].shape == (10, 468, 3)
+
+
+def test_a_face_that_leaves_and_comes_back_splits_the_segment():
+    one, gap, two = _followed(range(6, 20), 30)
+    assert (one.drop, two.drop) == (None, None)
+    assert (gap.drop.reason, gap.drop.threshold) == ("no face", 2)
+    # In the gap a face is looked for every fifth frame: it is found again within four.
+    back = two.facts["first_frame"] - 50
+    assert 20 <= back < 24
+    assert gap.drop.value == back - 6
+    assert one.span_s == (2.0, pytest.approx(2.0 + 6 / 25))
+    assert two.span_s == (pytest.approx(2.0 + back / 25), pytest.approx(2.0 + 30 / 25))
+    assert len({"x", one.id, gap.id, two.id}) == 4
+    assert [f[0, 0, 0] for f in two.fields["frames"]] == list(range(100 + back, 130))
+    assert len(two.fields["mesh"]) == len(two.fields["found"]) == 30 - back
+    assert two.fields["sound_around"]["offset"] == 50 + back
+    assert (one.facts["clip_frames"], two.facts["clip_frames"]) == (500, 500)
+
+
+def test_parts_too_short_are_rejected_rows():
+    parts = _followed([2, 3, 4], 5, max_gap=2)
+    assert [(p.drop.reason, p.drop.value, p.drop.threshold) for p in parts] == [
+        ("face seen too briefly", 2, 3),
+        ("no face", 3, 2),
+    ]
+
+
+def test_a_segment_without_a_face_is_one_row():
+    (clip,) = _followed(range(40), 40)
+    assert (clip.drop.reason, clip.drop.value, clip.drop.threshold) == ("no face", 40, 2)
+
+
+def test_a_part_of_frames_is_the_same_kept_and_decoded_again(tmp_path, video):
+    path = video(tmp_path / "v.mp4", seconds=1.4)
+    whole = Frames(str(path), (0.2, 1.2), 25)
+    lazy = list(whole.part(5, 15).part(2, 8))
+    kept = list(replace(whole, kept=tuple(whole)).part(7, 13))
+    assert len(lazy) == len(kept) == 6
+    assert all(np.array_equal(x, y) for x, y in zip(lazy, kept, strict=True))
 
 
 def test_a_segment_with_too_few_frames_is_rejected():
@@ -127,6 +169,7 @@ class _Lazy:
     """Read's own method with frames never decoded."""
 
     keep_mb = -1
+    reader = "pyav"
 
     def __init__(self, read: Read) -> None:
         self._sound = read._sound
