@@ -56,6 +56,9 @@ SCHEMA: Mapping[str, Field] = {
         "npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"
     ),
     "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
+    "emotion": Field(
+        "npy", "7 float32", "speech emotion of the whole segment, probabilities", required=False
+    ),
     "viseme": Field("npy", "T float32", "true mouth opening of a synthetic clip", required=False),
 }
 
