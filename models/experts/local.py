@@ -51,8 +51,8 @@ def locate(name: str, store: Store) -> LocalModel:
     if folder is None:
         places = " or ".join(str(below) for below in store.folders) or "a weights folder"
         raise InputError(
-            f"no model folder {plain!r} with a config.json: save one there, or below {places}, with "
-            "save_pretrained"
+            f"no model folder {plain!r} with a config.json: save one there, or below {places}, "
+            "with save_pretrained"
         )
     weights = folder / WEIGHTS
     if not weights.is_file():

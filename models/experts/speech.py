@@ -87,8 +87,7 @@ def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
 
         return Wav2Vec2Speech(name.removeprefix("wav2vec2:"), store, threads)
     raise InputError(
-        f"no speech encoder {name!r}; there are whisper-tiny.en, log-mel and "
-        "wav2vec2:FOLDER#LAYERS"
+        f"no speech encoder {name!r}; there are whisper-tiny.en, log-mel and wav2vec2:FOLDER#LAYERS"
     )
 
 
