@@ -1,7 +1,8 @@
 """Every field of a training sample: extension, shape, meaning, and the schema's version.
 
 One sample is one clip segment of at most ``SEGMENT_S`` seconds at ``FPS`` frames a second. T is its
-number of frames, S the crop's side in pixels, (C, h, w) the codec's latent.
+number of frames, S the crop's side in pixels, (C, h, w) the codec's latent. A recipe may store
+latents as uint8 (``core.latents``).
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ SCHEMA: Mapping[str, Field] = {
     "latent_source": Field("npy", "T,C,h,w float16", "codec latent of the crop (mode)"),
     "latent_masked": Field(
         "npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"
+    ),
+    "latent_source_variants": Field(
+        "npy", "T,V,C,h,w float16", "latent_source of V changed copies of the crop", required=False
+    ),
+    "latent_masked_variants": Field(
+        "npy", "T,V,C,h,w float16", "latent_masked of the same copies", required=False
+    ),
+    "variants": Field(
+        "npy", "T,V,5 float32", "how each copy was changed (core.media.colour)", required=False
     ),
     "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
     "emotion": Field(
