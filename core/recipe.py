@@ -96,7 +96,20 @@ def to_json(recipe: Any) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(recipe), sort_keys=True))
 
 
+def later(default: T) -> T:
+    """A field that a recipe got later; at its default it does nothing and is left out of ``sha``.
+
+    So what was made before the field existed is still what that recipe makes.
+    """
+    made: T = dataclasses.field(default=default, metadata={"later": True})
+    return made
+
+
 def sha(recipe: Any) -> str:
-    """16 hex digits of the resolved recipe: the run's identity."""
-    text = json.dumps(to_json(recipe), sort_keys=True)
+    """16 hex digits of the resolved recipe: the run's identity. See ``later``."""
+    plain = to_json(recipe)
+    for f in dataclasses.fields(recipe):
+        if f.metadata.get("later") and getattr(recipe, f.name) == f.default:
+            del plain[f.name]
+    text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from core.errors import InputError
 from core.latents import STORAGES
 from core.media.colour import STRENGTH
 from core.media.crop import FLASHLIPS_128, CropSpec
+from core.recipe import later
 from core.sample import SEGMENT_S
 from core.weights import Store
 from preprocessing.plan import Placed
@@ -61,17 +62,17 @@ class PreprocessRecipe:
     crop: CropSpec = field(default=FLASHLIPS_128)
     codec: str = "slim"
     speech: str = "whisper-tiny.en+log-mel"
-    emotion: str = ""
-    sync: str = ""
-    sync_confidence: float = 3.0
-    sync_most: int = 6
-    quality: str = ""
-    least_hyper_iqa: float = 0.0
-    most_niqe: float = 0.0
-    latents: str = "float16"
-    flip: bool = False
-    jitter: int = 0
-    jitter_strength: tuple[float, ...] = STRENGTH
+    emotion: str = later("")
+    sync: str = later("")
+    sync_confidence: float = later(3.0)
+    sync_most: int = later(6)
+    quality: str = later("")
+    least_hyper_iqa: float = later(0.0)
+    most_niqe: float = later(0.0)
+    latents: str = later("float16")
+    flip: bool = later(False)
+    jitter: int = later(0)
+    jitter_strength: tuple[float, ...] = later(STRENGTH)
     min_s: float = 1.0
     segment_s: float = SEGMENT_S
     max_gap: int = 5
