@@ -3,8 +3,8 @@
     python bench/latents.py [--codecs slim taef2]
 
 Photos are those that installed packages carry, their middle at 256 px. Writes
-bench/results/latents.json: mean PSNR to the photo, mean and worst loss in dB of each storage, and of
-uint8 grids with other steps than the one in core.latents.
+bench/results/latents.json: mean PSNR to the photo, mean and worst loss in dB of each storage, and
+of uint8 grids with other steps than the one in core.latents.
 """
 
 from __future__ import annotations
