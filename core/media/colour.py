@@ -34,7 +34,7 @@ def variants(
     Returns:
         (V, 5) float32 in the order of ``PARAMETERS``: the mirrored one first.
     """
-    rows = [(1.0, *PLAIN[1:])] if mirror else []
+    rows: list[tuple[float, ...]] = [(1.0, *PLAIN[1:])] if mirror else []
     for k in range(jittered):
         digest = hashlib.sha256(f"{seed}:{k}".encode()).digest()
         rng = np.random.default_rng(list(digest[:16]))

@@ -82,7 +82,7 @@ def features(picture: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N, 36) features and (N,) mean local deviation, the blocks' sharpness.
     """
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    grey: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64)
     short = min(grey.shape)
     if short < BLOCK:
         grow = BLOCK / short
