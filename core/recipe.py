@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from core.errors import InputError
@@ -96,7 +96,32 @@ def to_json(recipe: Any) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(recipe), sort_keys=True))
 
 
+def later(default: T) -> T:
+    """A field that a recipe got later; at its default it does nothing and is left out of ``sha``.
+
+    So what was made before the field existed is still what that recipe makes.
+    """
+    made: T = dataclasses.field(default=default, metadata={"later": True})
+    return made
+
+
 def sha(recipe: Any) -> str:
-    """16 hex digits of the resolved recipe: the run's identity."""
-    text = json.dumps(to_json(recipe), sort_keys=True)
+    """16 hex digits of the resolved recipe: the run's identity. See ``later``."""
+    text = json.dumps(_weighed(recipe), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _weighed(value: Any) -> Any:
+    """Plain values of all that counts for ``sha``, recipes within recipes too."""
+    if dataclasses.is_dataclass(value):
+        counts = (
+            f
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("later") and getattr(value, f.name) == f.default)
+        )
+        return {f.name: _weighed(getattr(value, f.name)) for f in counts}
+    if isinstance(value, Mapping):
+        return {key: _weighed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_weighed(item) for item in value]
+    return value

@@ -1,7 +1,8 @@
 """Every field of a training sample: extension, shape, meaning, and the schema's version.
 
 One sample is one clip segment of at most ``SEGMENT_S`` seconds at ``FPS`` frames a second. T is its
-number of frames, S the crop's side in pixels, (C, h, w) the codec's latent.
+number of frames, S the crop's side in pixels, (C, h, w) the codec's latent. A recipe may store
+latents as uint8 (``core.latents``).
 """
 
 from __future__ import annotations
@@ -56,7 +57,19 @@ SCHEMA: Mapping[str, Field] = {
     "latent_masked": Field(
         "npy", "T,C,h,w float16", "codec latent of the crop with M painted grey"
     ),
+    "latent_source_variants": Field(
+        "npy", "T,V,C,h,w float16", "latent_source of V changed copies of the crop", required=False
+    ),
+    "latent_masked_variants": Field(
+        "npy", "T,V,C,h,w float16", "latent_masked of the same copies", required=False
+    ),
+    "variants": Field(
+        "npy", "T,V,5 float32", "how each copy was changed (core.media.colour)", required=False
+    ),
     "speech": Field("npy", "T,D float16", "speech encoder features at the frames' times"),
+    "emotion": Field(
+        "npy", "7 float32", "speech emotion of the whole segment, probabilities", required=False
+    ),
     "viseme": Field("npy", "T float32", "true mouth opening of a synthetic clip", required=False),
     "mask_latent": Field("mask", "T,h,w bool", "latent mask m: cells that M touches", False),
     "parsing": Field("labels", "T,S,S uint8", "face parts, ids of core.media.parsing", False),

@@ -295,6 +295,22 @@ _ALL = (
         "torchvision's vgg19-dcbb9e9d.pth, passed through 'flashlips weights convert'",
     ),
     _file(
+        "syncnet_v2",
+        Part("syncnet_v2.safetensors", 0, ""),
+        "MIT (code); its publisher states no licence for the weights",
+        "audio-visual synchrony, SyncNet v2",
+        "syncnet_v2.model of robots.ox.ac.uk/~vgg/software/lipsync, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "hyper_iqa",
+        Part("hyper_iqa.safetensors", 0, ""),
+        "MIT",
+        "no-reference image quality, HyperIQA on KonIQ-10k",
+        "koniq_pretrained.pkl of github.com/SSL92/hyperIQA, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
         "vggface2",
         Part("vggface2.safetensors", 0, ""),
         "MIT",

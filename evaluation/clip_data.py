@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
+from core.latents import unpacked
 from core.media.shapes import mouth_box
 from core.sample import FPS, Sample, time_split
 from core.shards import read_samples
@@ -129,6 +130,7 @@ def join(samples: Sequence[Sample], observer: Observer | None = None) -> ClipDat
     name = clip_name(samples[0])
     shared = [f for f in FIELDS if all(f in s for s in samples)]
     joined: Sample = {f: np.concatenate([np.asarray(s[f]) for s in samples]) for f in shared}
+    joined.update({f: unpacked(joined[f]) for f in shared if f.startswith("latent_")})
     train, held, offset = [], [], 0
     for sample in samples:
         count = len(sample["crop"])

@@ -9,11 +9,15 @@ from typing import Literal, get_args
 
 from core.contracts import Step
 from core.errors import InputError
+from core.latents import STORAGES
+from core.media.colour import STRENGTH
 from core.media.crop import FLASHLIPS_128, LATENTSYNC_256, CropSpec
+from core.recipe import later
 from core.sample import FPS, SEGMENT_S
 from core.weights import Store
 from preprocessing.plan import Placed
 from preprocessing.steps.crop import Crop
+from preprocessing.steps.emotion import Emotion
 from preprocessing.steps.expression import Expression
 from preprocessing.steps.filters import Length, OneFace, PoseLimits, Sharpness
 from preprocessing.steps.frames import Reader
@@ -22,10 +26,12 @@ from preprocessing.steps.latents import Latents
 from preprocessing.steps.masks import Masks
 from preprocessing.steps.parsing import Parser, Parsing
 from preprocessing.steps.probe import Probe
+from preprocessing.steps.quality import Quality
 from preprocessing.steps.read import Read
 from preprocessing.steps.scenes import Scenes
 from preprocessing.steps.segment import Segment
 from preprocessing.steps.speech import Speech
+from preprocessing.steps.sync import Sync
 from preprocessing.steps.track import Finder, Track
 from preprocessing.steps.viseme import Viseme
 from preprocessing.steps.window import Window
@@ -39,6 +45,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "faces": get_args(Finder),
     "parsing": ("", *get_args(Parser)),
     "lips_from": ("landmarks", "parsing"),
+    "latents": STORAGES,
     "identity": ("", *get_args(Who)),
 }
 """Words that a field may hold."""
@@ -71,6 +78,14 @@ class PreprocessRecipe:
         steps: ``package.module:function`` that gives the list, from this recipe and a Store.
         crop: where the face crop lies and how large it is.
         codec, speech: names of the image codec and of the speech encoder.
+        emotion: folder of a speech-emotion classifier; "" is none.
+        sync: expert that moves the sound to the lips, such as ``syncnet_v2``; "" is none.
+        sync_confidence, sync_most: least confidence, largest offset (frames) to keep.
+        quality: judge of the crops, ``auto``, ``hyper_iqa`` or ``niqe``; "" is none.
+        least_hyper_iqa, most_niqe: limits of quality, each for its own measure; 0 is off.
+        latents: how they are stored, float16 or uint8.
+        flip, jitter: cache latents of a mirrored copy; of so many in other colours.
+        jitter_strength: brightness, contrast, saturation, hue.
         min_s, segment_s: shortest clip, longest segment, in seconds.
         reader: what decodes frames; decord is for trusted corpora (``preprocessing.steps.frames``).
         scene_threshold: of the cut detector, ``preprocessing.steps.scenes``; 0 looks for no cuts.
@@ -94,19 +109,30 @@ class PreprocessRecipe:
     crop: CropSpec = field(default=FLASHLIPS_128)
     codec: str = "slim"
     speech: str = "whisper-tiny.en+log-mel"
+    emotion: str = later("")
+    sync: str = later("")
+    sync_confidence: float = later(3.0)
+    sync_most: int = later(6)
+    quality: str = later("")
+    least_hyper_iqa: float = later(0.0)
+    most_niqe: float = later(0.0)
+    latents: str = later("float16")
+    flip: bool = later(False)
+    jitter: int = later(0)
+    jitter_strength: tuple[float, ...] = later(STRENGTH)
     min_s: float = 1.0
     segment_s: float = SEGMENT_S
-    reader: Reader = "pyav"
-    scene_threshold: float = 0.0
-    faces: Finder = "mesh"
+    reader: Reader = later("pyav")
+    scene_threshold: float = later(0.0)
+    faces: Finder = later("mesh")
     max_gap: int = 5
-    filters: Filters = field(default=Filters())
+    filters: Filters = later(Filters())
     min_face: float = 48.0
-    parsing: Literal["", "landmarks", "segformer"] = ""
-    parsing_weights: str = ""
-    lips_from: Literal["landmarks", "parsing"] = "landmarks"
-    latent_stride: int = 0
-    identity: Literal["", "mobilefacenet", "arcface"] = ""
+    parsing: Literal["", "landmarks", "segformer"] = later("")
+    parsing_weights: str = later("")
+    lips_from: Literal["landmarks", "parsing"] = later("landmarks")
+    latent_stride: int = later(0)
+    identity: Literal["", "mobilefacenet", "arcface"] = later("")
     no_sound: Literal["reject", "silence"] = "reject"
     margin: float = 2.0
     crf: int = 18
@@ -124,6 +150,11 @@ class PreprocessRecipe:
             if getattr(self, name) not in allowed:
                 given, words = getattr(self, name), " or ".join(a or '""' for a in allowed)
                 raise InputError(f"{name}={given!r}: must be {words}")
+        if self.jitter < 0 or len(self.jitter_strength) != 4 or min(self.jitter_strength) < 0:
+            raise InputError(
+                f"jitter={self.jitter}, jitter_strength={self.jitter_strength}: wanted are a count "
+                "and four strengths of 0 or more"
+            )
         if not 0 < self.segment_s <= SEGMENT_S:
             raise InputError(f"segment_s={self.segment_s}: must lie in (0, {SEGMENT_S}]")
         for name in ("codec_batch", "threads", "shard_mb", "margin"):
@@ -157,21 +188,29 @@ def flashlips_256() -> PreprocessRecipe:
 
 
 def flashlips_paper() -> PreprocessRecipe:
-    """The paper's data (Sec. 4.1), every step on: 512 px crops, cuts, filters, SegFormer's parts.
+    """Sec. 4.1 and A.1, every step on: 512 px, cuts, filters, SegFormer's parts, sync, wav2vec 2.0.
 
     The paper gives no thresholds: these are ours. They keep a head that is not in profile, alone
-    and in focus. The codec and the speech encoder are chosen with ``--set``.
+    and in focus. Its flips and ColorJitter fall on each sample anew; here 4 cached copies stand for
+    them. wav2vec2-base-960h and speech-emotion are folders that a person saves below a weights
+    folder; the codec is chosen with ``--set``.
     """
     return replace(
         flashlips(),
         crop=CropSpec(size=512),
         scene_threshold=3.0,
         filters=Filters(most_faces=1, yaw=60.0, pitch=40.0, roll=40.0, min_s=1.0, sharpness=1.0),
-        min_face=256.0,
+        min_face=192.0,
         parsing="segformer",
         lips_from="parsing",
         latent_stride=8,
         identity="mobilefacenet",
+        speech="wav2vec2:wav2vec2-base-960h#6,9,12",
+        emotion="speech-emotion",
+        sync="syncnet_v2",
+        quality="auto",
+        flip=True,
+        jitter=3,
     )
 
 
@@ -186,7 +225,10 @@ def flashlips_debug() -> PreprocessRecipe:
 
 
 def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
-    """Sec. 4.1: 25 fps and 16 kHz; one face, tracked; crop, M, M_lips; latents; speech features."""
+    """Sec. 4.1: 25 fps and 16 kHz; one face, tracked; crop, M, M_lips; latents; speech features.
+
+    Steps that a recipe has no use for are left out.
+    """
     n = recipe.threads
     return [
         Placed(Probe(min_s=recipe.min_s)),
@@ -204,6 +246,7 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         ),
         Placed(Window()),
         *_filters(recipe.filters),
+        *_sync(recipe, store),
         Placed(
             Crop(
                 recipe.crop,
@@ -213,13 +256,26 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
                 min_face=recipe.min_face,
             )
         ),
+        *_quality(recipe, store),
         *_parsing(recipe, store),
         Placed(Masks(recipe.crop.mask, recipe.lips_from, recipe.latent_stride)),
         *_identity(recipe, store),
         Placed(Expression()),
         Placed(Viseme()),
-        Placed(Latents(recipe.codec, store, batch=recipe.codec_batch, threads=n)),
+        Placed(
+            Latents(
+                recipe.codec,
+                store,
+                batch=recipe.codec_batch,
+                threads=n,
+                storage=recipe.latents,
+                flip=recipe.flip,
+                jitter=recipe.jitter,
+                strength=recipe.jitter_strength,
+            )
+        ),
         Placed(Speech(recipe.speech, store, threads=n)),
+        *_emotion(recipe, store),
     ]
 
 
@@ -254,3 +310,23 @@ def _identity(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
     if recipe.identity == "":
         return []
     return [Placed(Identify(recipe.identity, store, recipe.threads))]
+
+
+def _sync(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
+    if recipe.sync == "":
+        return []
+    limits = (recipe.sync_confidence, recipe.sync_most)
+    return [Placed(Sync(recipe.sync, store, *limits, threads=recipe.threads))]
+
+
+def _quality(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
+    if recipe.quality == "":
+        return []
+    limits = (recipe.least_hyper_iqa, recipe.most_niqe)
+    return [Placed(Quality(recipe.quality, store, *limits, threads=recipe.threads))]
+
+
+def _emotion(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
+    if recipe.emotion == "":
+        return []
+    return [Placed(Emotion(recipe.emotion, store, threads=recipe.threads))]

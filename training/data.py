@@ -16,6 +16,7 @@ import torch
 
 from core.contracts import BatchRequest, FramePair, Sequence60
 from core.errors import InputError
+from training import variants
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Data:
         rows = []
         for clip in picks:
             at = rng.choice(_anchors(clip, clip.train, request.view))
-            rows.append(_row(clip, clip.train, int(at), request, rng))
+            rows.append(_row(clip, clip.train, int(at), request, rng, augment=True))
         return self._collate(rows, picks, request)
 
     def held_out(
@@ -166,29 +167,39 @@ def _anchors(clip: Timeline, part: np.ndarray, view: Any) -> np.ndarray:
 
 
 def _row(
-    clip: Timeline, part: np.ndarray, at: int, request: BatchRequest, rng: np.random.Generator
+    clip: Timeline,
+    part: np.ndarray,
+    at: int,
+    request: BatchRequest,
+    rng: np.random.Generator,
+    augment: bool = False,
 ) -> dict[str, np.ndarray]:
     missing = [f for f in request.fields if f not in clip.arrays]
     assert not missing, f"asked for {missing}, in memory are {sorted(clip.arrays)}"
     if isinstance(request.view, FramePair):
-        return _pair(clip, part, at, request, rng)
+        return _pair(clip, part, at, request, rng, augment)
     assert isinstance(request.view, Sequence60), f"unknown view {request.view}"
     return _window(clip, part, at, request, rng)
 
 
 def _pair(
-    clip: Timeline, part: np.ndarray, at: int, request: BatchRequest, rng: np.random.Generator
+    clip: Timeline,
+    part: np.ndarray,
+    at: int,
+    request: BatchRequest,
+    rng: np.random.Generator,
+    augment: bool,
 ) -> dict[str, np.ndarray]:
     assert isinstance(request.view, FramePair)
     known = clip.train if len(clip.train) else part
     reference = rng.choice(_away(known, at, request.view.min_gap))
     other = rng.choice(_away(part, at, request.view.min_gap))
+    variant = variants.draw(clip.arrays, request.fields, rng) if augment else None
     row = {}
     for name in request.fields:
-        array = clip.arrays[name]
-        row[name] = array[at]
-        row[f"{name}_reference"] = array[reference]
-        row[f"{name}_other"] = array[other]
+        row[name] = variants.value(clip.arrays, name, at, variant)
+        row[f"{name}_reference"] = variants.value(clip.arrays, name, reference, variant)
+        row[f"{name}_other"] = variants.value(clip.arrays, name, other, variant)
     return row
 
 
@@ -212,7 +223,6 @@ def _window(
     references = rng.choice(pool, view.references, replace=len(pool) < view.references)
     row = {"target": np.isin(index, part) & (wanted >= clip.starts[at])}
     for name in request.fields:
-        array = clip.arrays[name]
-        row[name] = array[index]
-        row[f"{name}_reference"] = array[references]
+        row[name] = variants.value(clip.arrays, name, index, None)
+        row[f"{name}_reference"] = variants.value(clip.arrays, name, references, None)
     return row

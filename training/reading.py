@@ -11,9 +11,10 @@ import numpy as np
 
 from core.checkpoint import CheckpointRef
 from core.errors import InputError
-from core.sample import Sample, time_split
+from core.sample import SCHEMA, Sample, time_split
 from core.shards import read_manifest, read_samples
 from core.split import split_of
+from training import variants
 from training.data import Data, Timeline
 
 HEARD = frozenset({"speech", "sound"})
@@ -40,17 +41,19 @@ def load(
         exclude_speakers: people to leave out of training.
         derive: computes further per-frame fields of a sample, each (T, ...).
         keep: fields that batches will ask for; the others are let go after ``derive``. None keeps
-            every per-frame field.
+            every per-frame field. Variants of kept latents are kept with them.
         splits: whose data to train on, see ``TrainRecipe``; empty is everybody.
 
-    Samples without usable sound (``stage1_only``) are passed over when a need is heard.
+    A field that holds one value for a whole segment is repeated for each of its frames. Samples
+    without usable sound (``stage1_only``) are passed over when a need is heard.
 
     Raises:
         InputError: a field is missing, a shard is damaged, or nothing is left to train on.
     """
     clips: dict[str, list[Segment]] = {}
     apart = set(exclude_speakers)
-    for sample in read_samples(folder, needs):
+    extra = variants.optional(needs if keep is None else keep)
+    for sample in read_samples(folder, (*needs, *extra)):
         info = sample["info"]
         split = split_of(str(info["speaker"]))
         strange = bool(splits) and split not in splits
@@ -58,11 +61,11 @@ def load(
             continue
         if strange:
             apart.add(str(info["speaker"]))
-        arrays: Mapping[str, np.ndarray] = _per_frame(sample, needs, folder)
+        arrays: Mapping[str, np.ndarray] = _per_frame(sample, needs, folder, extra)
         if derive is not None:
             arrays = {**arrays, **derive(sample)}
         if keep is not None:
-            arrays = {name: arrays[name] for name in keep}
+            arrays = {name: arrays[name] for name in (*keep, *(e for e in extra if e in arrays))}
         # Shards come in no order of time: segments of a clip may lie anywhere.
         clips.setdefault(str(sample["info"]["clip"]), []).append((sample["info"], arrays))
     # Each clip's segments are let go once joined: only one clip is in memory twice.
@@ -74,20 +77,27 @@ def load(
     return Data([_join(name, clips.pop(name)) for name in list(clips)], sorted(apart))
 
 
-def _per_frame(sample: Sample, needs: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
+def _per_frame(
+    sample: Sample, needs: Sequence[str], folder: Path, extra: Sequence[str]
+) -> dict[str, np.ndarray]:
     missing = [name for name in needs if name not in sample]
     if missing:
         raise InputError(
             f"sample {sample['key']} in {folder} has no {', '.join(missing)}: "
             "preprocess again with a recipe that adds it"
         )
-    arrays = {n: v for n, v in sample.items() if isinstance(v, np.ndarray) and n in needs}
-    lengths = {name: len(array) for name, array in arrays.items()}
+    wanted = {*needs, *extra}
+    arrays = {n: v for n, v in sample.items() if isinstance(v, np.ndarray) and n in wanted}
+    whole = [name for name in arrays if name in SCHEMA and not SCHEMA[name].shape.startswith("T")]
+    lengths = {name: len(array) for name, array in arrays.items() if name not in whole}
     if len(set(lengths.values())) > 1:
         raise InputError(
             f"sample {sample['key']} in {folder} has fields of unequal length ({lengths}): "
             "preprocess again"
         )
+    for name in whole:
+        frames = next(iter(lengths.values()), 1)
+        arrays[name] = np.broadcast_to(arrays[name], (frames, *arrays[name].shape))
     return arrays
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import InputError
+from core.recipe import later
 from core.split import SPLITS
 
 SCHEDULES = ("cosine", "constant", "one_cycle")
@@ -72,7 +73,7 @@ class TrainRecipe:
     held_out_samples: int = 64
     bad_steps: int = 20
     exclude_speakers: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
+    splits: tuple[str, ...] = later(())
     threads: int = 0
     save_half: bool = False
     notes: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from core.errors import InputError
+from core.recipe import later
 
 Anchor = tuple[int | tuple[int, ...], float, float]
 """A mesh point, or the mean of several, and its place x, y in the unit crop."""
@@ -55,9 +56,9 @@ class CropSpec:
     size: int = 128
     smoothing: float = 1.5
     points: tuple[Anchor, ...] = STABLE
-    aspect: float = 1.0
-    fill: int | None = None
-    mask: Literal["landmarks", "fixed"] = "landmarks"
+    aspect: float = later(1.0)
+    fill: int | None = later(None)
+    mask: Literal["landmarks", "fixed"] = later("landmarks")
 
     @property
     def id(self) -> str:

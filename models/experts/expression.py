@@ -75,3 +75,13 @@ def expression(landmarks: np.ndarray) -> np.ndarray:
     """
     moved = (to_face(landmarks)[..., _INDEX, :] - _PLACE) / UNIT
     return moved.reshape(*moved.shape[:-2], EXPRESSION_DIM).astype(np.float32)
+
+
+def mirrored(vectors: np.ndarray) -> np.ndarray:
+    """Expression features (..., E) of the face in a mirror: points change sides, x its sign."""
+    place = {index: row for row, index in enumerate(_INDEX.tolist())}
+    other = {**{i: m for i, m, *_ in NEUTRAL}, **{m: i for i, m, *_ in NEUTRAL}}
+    order = [place[other[index]] for index in _INDEX.tolist()]
+    points = vectors.reshape(*vectors.shape[:-1], len(_INDEX), 3)[..., order, :]
+    turned = points * np.array([-1, 1, 1], vectors.dtype)
+    return turned.reshape(vectors.shape)

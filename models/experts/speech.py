@@ -64,7 +64,8 @@ class SpeechEncoder(Protocol):
 
 
 def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
-    """Opens a speech encoder: ``whisper-tiny.en`` (768 numbers a frame) or ``log-mel`` (320).
+    """Opens a speech encoder: ``whisper-tiny.en`` (768 numbers a frame), ``log-mel`` (320), or
+    ``wav2vec2:FOLDER#LAYERS`` (layers such as 6,9,12; see ``models.experts.wav2vec2``).
 
     Args:
         name: which; several joined by ``+`` lie side by side, in that order.
@@ -80,7 +81,14 @@ def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
         return WhisperSpeech(store.locate("whisper_tiny_en"), threads)
     if name == "log-mel":
         return LogMelSpeech()
-    raise InputError(f"no speech encoder {name!r}; there are whisper-tiny.en and log-mel")
+    if name.startswith("wav2vec2:"):
+        # Imported here: it imports this module's windows.
+        from models.experts.wav2vec2 import Wav2Vec2Speech
+
+        return Wav2Vec2Speech(name.removeprefix("wav2vec2:"), store, threads)
+    raise InputError(
+        f"no speech encoder {name!r}; there are whisper-tiny.en, log-mel and wav2vec2:FOLDER#LAYERS"
+    )
 
 
 @functools.cache
@@ -124,7 +132,8 @@ def log_mel(sound: np.ndarray, first: int, hops: int) -> np.ndarray:
     return ((np.maximum(logs, FLOOR) + 4.0) / 4.0).astype(np.float32)
 
 
-def _check(sound: np.ndarray, frames: int) -> np.ndarray:
+def checked(sound: np.ndarray, frames: int) -> np.ndarray:
+    """The sound as float32, without NaN or infinity."""
     assert sound.ndim == 1, f"sound must be mono (samples,), got {sound.shape}"
     assert frames >= 0, f"{frames} frames"
     return np.nan_to_num(np.asarray(sound, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
@@ -138,7 +147,7 @@ class LogMelSpeech:
 
     def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        sound = _check(sound, frames)
+        sound = checked(sound, frames)
         out = np.empty((frames, self.dim), np.float32)
         for start in range(0, frames, 1500):  # a minute at a time: constant memory
             count = min(1500, frames - start)
@@ -188,11 +197,11 @@ class WhisperSpeech:
 
     def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        sound = _check(sound, frames)
+        sound = checked(sound, frames)
         total = np.zeros((2 * frames, WHISPER_WIDTH), np.float32)
-        fade = _fade()[:, None]
-        for first in _windows(frames):
-            vectors = self._encode(log_mel(sound, first, WINDOW)) * fade
+        weight = fade()[:, None]
+        for first in windows(frames):
+            vectors = self._encode(log_mel(sound, first, WINDOW)) * weight
             begin, end = max(first // 2, 0), min((first + WINDOW) // 2, len(total))
             total[begin:end] += vectors[begin - first // 2 : end - first // 2]
         return (total / WHISPER_STD).reshape(frames, self.dim)
@@ -214,7 +223,7 @@ class WhisperSpeech:
         return np.array(view, np.float32)[0]
 
 
-def _windows(frames: int) -> Iterator[int]:
+def windows(frames: int) -> Iterator[int]:
     """First mel hop of each window that some frame needs."""
     first = -LEAD
     while first + EDGE < frames * FRAME_HOPS:
@@ -222,7 +231,7 @@ def _windows(frames: int) -> Iterator[int]:
         first += STEP
 
 
-def _fade() -> np.ndarray:
+def fade() -> np.ndarray:
     """Weight of each vector in its window (WINDOW / 2,): sin², so that windows add up to one."""
     hop = np.arange(0, WINDOW, 2)
     phase = np.clip((hop - EDGE) / (WINDOW - 2 * EDGE), 0.0, 1.0)

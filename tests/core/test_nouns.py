@@ -142,6 +142,18 @@ def recipe():
     return Recipe()
 
 
+@dataclasses.dataclass(frozen=True)
+class Grown(Recipe):
+    flip: bool = recipes.later(False)
+
+
+def test_a_later_field_at_its_default_changes_no_identity():
+    assert recipes.sha(Grown()) == recipes.sha(Recipe())
+    assert recipes.sha(Grown(flip=True)) != recipes.sha(Recipe())
+    assert recipes.to_json(Grown())["flip"] is False
+    assert recipes.override(Grown(), ["flip=True"]).flip is True
+
+
 def test_overrides_reach_nested_keys_and_refuse_unknown_ones():
     new = recipes.override(Recipe(), ["steps=5", "lr=2", "name=7", "sizes=(3,)", "net.deep.a=9"])
     assert new == Recipe(5, 2.0, "7", (3,), {"width": 3, "deep": {"a": 9}})

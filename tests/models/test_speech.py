@@ -97,7 +97,7 @@ def test_no_glitch_where_windows_meet(whisper):
 def test_window_weights_add_up_to_one():
     total = np.zeros(1000)
     for first in range(0, 2000 - speech.WINDOW, speech.STEP):
-        total[first // 2 : (first + speech.WINDOW) // 2] += speech._fade()
+        total[first // 2 : (first + speech.WINDOW) // 2] += speech.fade()
     np.testing.assert_allclose(total[speech.LEAD // 2 : -speech.WINDOW // 2 - 50], 1.0, atol=1e-5)
 
 
