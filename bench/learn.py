@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from core.files import read_json, write_json
-from evaluation.clip_data import read_clips
+from evaluation.clip_data import ClipData, read_clips
 from evaluation.machine import machine, revision
 from evaluation.observer import Observer
 from flows.console import Console
@@ -82,21 +82,28 @@ def on_person(tools: Any, name: str, file: Path, minutes: float) -> dict[str, An
     }
 
 
-def on_sound(tools: Any) -> dict[str, Any]:
-    """The sound test, on the long clips and on synthetic people never trained on."""
-    people = {n: settings().runs / "learn" / n for n in LONG}
-    folders = [p / "shards" for p in people.values()]
-    shards = nano_shards()
-    speech = speech_by_speaker([shards, *folders])
-    found: dict[str, Any] = {}
-    for name, folder in people.items():
+def sound_subjects(tools: Any, names: Sequence[str]) -> Iterator[tuple[ClipData, Any]]:
+    """Clips of the sound test with what renders them: long ones, synthetic strangers."""
+    for name in (n for n in names if n != "synthetic"):
+        folder = settings().runs / "learn" / name
         draw = FlashLipsRenderers(folder / "system", tools.store)
         for clip in read_clips(folder / "shards", tools.observer):
-            found[name] = sound(clip, draw, tools.observer, speech, tools.console)
-    draw, others = FlashLipsRenderers(NANO, tools.store), nano().speakers()
-    for clip in read_clips(shards, tools.observer, lambda i: i["speaker"] in others):
-        found[clip.name] = sound(clip, draw, tools.observer, speech, tools.console)
-    return found
+            yield clip, draw
+    if "synthetic" in names:
+        draw, others = FlashLipsRenderers(NANO, tools.store), nano().speakers()
+        for clip in read_clips(nano_shards(), tools.observer, lambda i: i["speaker"] in others):
+            yield clip, draw
+
+
+def on_sound(tools: Any, names: Sequence[str]) -> None:
+    """The sound test; each clip is stored when done."""
+    shards = nano_shards()
+    folders = [settings().runs / "learn" / n / "shards" for n in LONG]
+    speech = speech_by_speaker([shards, *folders])
+    for clip, draw in sound_subjects(tools, names):
+        start = time.monotonic()
+        found = sound(clip, draw, tools.observer, speech, tools.console)
+        store(f"sound_{clip.name}", found, start)
 
 
 def gates(facts: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +130,23 @@ def gates(facts: dict[str, Any]) -> dict[str, Any]:
             "sharpness (0.85..1.15)": {n: ours[n]["sharpness"] for n in ours},
             "mask_free": {n: p["mask_free"] for n, p in persons.items()},
         }
+    heard = {k.removeprefix("sound_"): v for k, v in facts.items() if k.startswith("sound_")}
+    if heard:
+        verdict |= {
+            "sound: opening r beats other speech (p <= 0.02)": _of(heard, "opening_r_p"),
+            "sound: LMD beats other speech (p <= 0.02)": _of(heard, "lmd_p"),
+            "sound: r, its own 10 frames early and late": {
+                n: [h["opening_r"], h["r_10_early"], h["r_10_late"]] for n, h in heard.items()
+            },
+            "sound: r over the ridge's (>= 0)": {
+                n: h["opening_r"] - h["ridge_r"] for n, h in heard.items()
+            },
+        }
     return verdict
+
+
+def _of(heard: dict[str, Any], key: str) -> dict[str, float]:
+    return {name: numbers[key] for name, numbers in heard.items()}
 
 
 class Tools:
@@ -142,6 +165,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=Path(os.environ.get("FLASHLIPS_CLIPS", "")))
     parser.add_argument("--only", nargs="*", default=["nano", "personalise", "sound"])
     parser.add_argument("--people", nargs="*", default=list(CLIPS))
+    parser.add_argument("--heard", nargs="*", default=[*LONG, "synthetic"])
     a = parser.parse_args()
     tools = Tools()
     if "nano" in a.only:
@@ -154,8 +178,7 @@ def main() -> None:
             continue
         store(f"personalise_{name}", on_person(tools, name, file, a.minutes), start)
     if "sound" in a.only:
-        start = time.monotonic()
-        store("sound", on_sound(tools), start)
+        on_sound(tools, a.heard)
     facts = read_json(OUT)
     facts["gates"] = gates(facts)
     write_json(OUT, facts)

@@ -19,7 +19,7 @@ from evaluation.observer import Observer
 from evaluation.run import Options, measure
 from flows.console import Console
 
-NULL_DRAWS = 60
+NULL_DRAWS = 50
 AUDIO_S = 3.9
 """Held-out seconds that the sound test renders; as much as every long clip has."""
 
