@@ -16,6 +16,7 @@ import preprocessing.datasets
 from core.clip import Clip, content_hash, content_id
 from core.errors import InputError
 from core.files import read_json, write_json
+from core.storage import Place
 from preprocessing.pack import POINTERS, printable
 
 HASHES = "hashes.json"
@@ -102,7 +103,7 @@ def fingerprint(inputs: Sequence[Input]) -> str:
     return _digest([[i.name, i.size, i.mtime_ns, i.given] for i in inputs])
 
 
-def identify(inputs: Sequence[Input], out: Path) -> Iterator[Input]:
+def identify(inputs: Sequence[Input], out: Place) -> Iterator[Input]:
     """Names inputs by their content; equal ones become duplicates of the first.
 
     Hashes are kept in ``out/hashes.json`` by name, size and time, so that nothing is read twice.

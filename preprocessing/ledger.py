@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from core.clip import Clip, Drop
 from core.files import atomic
 from core.sample import FPS
+from core.storage import Place
 from preprocessing.plan import Work
 
 LEDGER = "ledger.parquet"
@@ -87,7 +87,7 @@ def _part(clip: Clip) -> dict[str, Any]:
     return {"span_s": clip.span_s, **asdict(clip.drop)}
 
 
-def write(path: Path, rows: Iterable[Row]) -> None:
+def write(path: Place, rows: Iterable[Row]) -> None:
     """Writes the ledger as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -100,11 +100,12 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         pq.write_table(pa.Table.from_pylist([asdict(r) for r in rows], schema=schema), part)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Place) -> list[dict[str, Any]]:
     """Rows of a ledger as dicts."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return list(pq.read_table(path).to_pylist())
+    return list(pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist())
 
 
 def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]:
