@@ -190,7 +190,7 @@ def field_names(shards: Shards) -> Iterator[tuple[str, frozenset[str], Place]]:
     for one in [*sets[1:], sets[0]]:  # the first set last, since the result is in its order
         for shard in one.manifest.shards:
             found: dict[str, set[str]] = {key: set() for key in shard.keys}
-            for key, name in _members(one, shard):
+            for key, name, _, _ in _members(one, shard):
                 found.setdefault(key, set()).add(name)
             for key, names in found.items():
                 together = added.get(key, frozenset()) | (names - one.hidden)
@@ -198,6 +198,51 @@ def field_names(shards: Shards) -> Iterator[tuple[str, frozenset[str], Place]]:
                     added[key] = together
                 elif key not in gone:
                     yield key, together, one.folder / shard.name
+
+
+class ByKey:
+    """Samples of finished shards by key, in any order; reads no more than what is asked for.
+
+    Of each set the members of one tar are known at a time: go through keys in the shards' order.
+
+    Args:
+        shards: as ``read_samples``.
+    """
+
+    def __init__(self, shards: Shards) -> None:
+        self._all = _sets(shards)
+        self._lies = [{k: s for s in one.manifest.shards for k in s.keys} for one in self._all]
+        self._known: dict[int, tuple[str, dict[str, dict[str, tuple[int, int]]]]] = {}
+        gone = {key for one in self._all for key in one.manifest.dropped}
+        self.keys = tuple(key for key in self._lies[0] if key not in gone)
+
+    def names(self, key: str) -> frozenset[str]:
+        """Names of a sample's fields."""
+        found = [self._members(i, key).keys() - one.hidden for i, one in enumerate(self._all)]
+        return frozenset().union(*found)
+
+    def read(self, key: str, fields: Sequence[str]) -> Sample:
+        """A sample with ``info`` and ``fields``, as far as it has them."""
+        sample: Sample = {"key": key}
+        for i, one in enumerate(self._all):
+            members = self._members(i, key)
+            wanted = [n for n in ("info", *fields) if n in members and n not in one.hidden]
+            path = one.file(self._lies[i][key])
+            with path.open("rb") as file:
+                for name in wanted:
+                    offset, count = members[name]
+                    file.seek(offset)
+                    sample[name] = decode_field(name, file.read(count))
+        return sample
+
+    def _members(self, i: int, key: str) -> dict[str, tuple[int, int]]:
+        shard = self._lies[i][key]
+        if i not in self._known or self._known[i][0] != shard.name:
+            found: dict[str, dict[str, tuple[int, int]]] = {}
+            for member, name, offset, count in _members(self._all[i], shard):
+                found.setdefault(member, {})[name] = (offset, count)
+            self._known[i] = (shard.name, found)
+        return self._known[i][1].get(key, {})
 
 
 @dataclass(frozen=True)
@@ -216,13 +261,14 @@ class _Set:
             yield from read_shard(self.file(shard), fields, self.hidden)
 
 
-def _members(one: _Set, shard: ShardFile) -> Iterator[tuple[str, str]]:
+def _members(one: _Set, shard: ShardFile) -> Iterator[tuple[str, str, int, int]]:
+    """Key, field, and where in the file its bytes lie: offset, length."""
     path = one.file(shard)
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 key, name, _ = member.name.split(".", 2)
-                yield key, name
+                yield key, name, member.offset_data, member.size
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(f"can't read shard {path}: {error}; preprocess again") from error
 

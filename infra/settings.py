@@ -66,7 +66,7 @@ class Settings:
     tracking: str = ""
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
-    s3: S3 = S3()
+    s3: S3 = field(default_factory=S3)
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):

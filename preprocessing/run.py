@@ -97,12 +97,8 @@ def preprocess(
         InputError: an unknown data set, recipe, key or engine; a source without clips; a folder
             that can't be written or holds something else; a missing weight; no clip was kept.
     """
-    if engine not in ENGINES:
-        raise InputError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
-    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
-    if not isinstance(wanted, PreprocessRecipe):
-        raise InputError(f"recipe {recipe!r} is no recipe for preprocessing")
-    wanted = recipes.override(wanted, settings)
+    check_engine(engine)
+    wanted = resolve(recipe, settings)
     clips = inputs_.dataset(dataset)
     chain = wanted.chain(store or Store(()))
     plan.check(chain)
@@ -111,6 +107,20 @@ def preprocess(
     size, print_ = wanted.shard_mb * 1e6, inputs_.fingerprint(listed)
     run = Run(absolute(out), origin, size, print_, progress)
     return run.complete(lambda: inputs_.identify(listed, run.out), chain, engine)
+
+
+def check_engine(engine: str) -> None:
+    """Refuses an engine that there is not."""
+    if engine not in ENGINES:
+        raise InputError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
+
+
+def resolve(recipe: str | PreprocessRecipe, settings: Sequence[str]) -> PreprocessRecipe:
+    """The recipe that was named, with overrides applied."""
+    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(wanted, PreprocessRecipe):
+        raise InputError(f"recipe {recipe!r} is no recipe for preprocessing")
+    return recipes.override(wanted, settings)
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,14 @@ def test_objects(s3):
 
 def test_what_fails_half_way_is_not_there(s3):
     place = s3.place("a")
-    with pytest.raises(ZeroDivisionError), atomic(place / "x.bin") as part:
-        part.write_bytes(b"half")
-        raise ZeroDivisionError
+
+    def half() -> None:
+        with atomic(place / "x.bin") as part:
+            part.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        half()
     assert storage.names(place) == []
     assert not list((s3.folder / "work" / "cache").iterdir())
 
