@@ -95,6 +95,11 @@ def write_manifest(folder: Place, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, raw)
 
 
+def spoken(shards: Shards) -> str:
+    """The place of a set, or those of a union, for messages."""
+    return " + ".join(str(one) for one in shards) if isinstance(shards, Sequence) else str(shards)
+
+
 def read_manifest(shards: Shards) -> Manifest:
     """The manifest of a folder of shards; of several, one that speaks for all of them.
 

@@ -26,6 +26,7 @@ VARIABLES = {
     "s3_endpoint": "FLASHLIPS_S3_ENDPOINT",
     "s3_patience": "FLASHLIPS_S3_PATIENCE",
     "work": "FLASHLIPS_WORK",
+    "frame_cache": "FLASHLIPS_FRAME_CACHE",
 }
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,6 +59,7 @@ class Settings:
         tracking: MLflow's address, "" for the default: ``mlflow.db`` in ``runs``.
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
+        frame_cache: folder where training unpacks shards; None unpacks them in memory.
         s3: how ``s3://`` places are reached; credentials are the usual AWS variables'.
     """
 
@@ -66,6 +68,7 @@ class Settings:
     tracking: str = ""
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    frame_cache: Path | None = None
     s3: S3 = field(default_factory=S3)
 
     def __post_init__(self) -> None:
@@ -122,6 +125,7 @@ class Settings:
             "s3_endpoint": self.s3.endpoint or "Amazon S3",
             "s3_patience": f"{self.s3.patience_s:g} s",
             "work": str(self.s3.work),
+            "frame_cache": str(self.frame_cache or "in memory"),
         }
         return [
             {"name": name, "value": value, "variable": VARIABLES[name]}
@@ -139,6 +143,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         InputError: a variable has a value that can't be used.
     """
     env = os.environ if environment is None else environment
+    cache = env.get(VARIABLES["frame_cache"], "")
     extra = [text for text in env.get(VARIABLES["weights"], "").split(os.pathsep) if text]
     return Settings(
         weights=(REPO / "weights", *(Path(text).expanduser() for text in extra)),
@@ -146,6 +151,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking=env.get(VARIABLES["mlflow_uri"], ""),
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
+        frame_cache=Path(cache).expanduser().resolve() if cache else None,
         s3=S3(
             endpoint=env.get(VARIABLES["s3_endpoint"], ""),
             patience_s=float(_whole(env, "s3_patience", 120)),

@@ -116,8 +116,8 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
         seconds: time spent by step, over all workers and runs.
     """
     frames, spent = sum(r.frames for r in rows), sum(seconds.values())
-    reasons = Counter(_why(asdict(r)) for r in rows if r.outcome != "ok")
-    lost = Counter(_why({**d, "outcome": d["kind"]}) for r in rows for d in json.loads(r.dropped))
+    reasons = Counter(why(asdict(r)) for r in rows if r.outcome != "ok")
+    lost = Counter(why({**d, "outcome": d["kind"]}) for r in rows for d in json.loads(r.dropped))
     return {
         "inputs": len(rows),
         "outcomes": dict(Counter(r.outcome for r in rows)),
@@ -130,7 +130,7 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
     }
 
 
-def _why(drop: Mapping[str, Any]) -> str:
+def why(drop: Mapping[str, Any]) -> str:
     """A reason that can be counted: sentences about one file are cut to their kind."""
     if drop["outcome"] == "duplicate":
         return "duplicate"

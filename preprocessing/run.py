@@ -105,7 +105,7 @@ def preprocess(
     listed = inputs_.listed(clips, source)
     origin = {**plan.origins(chain), "recipe": recipes.sha(wanted)}
     size, print_ = wanted.shard_mb * 1e6, inputs_.fingerprint(listed)
-    run = Run(absolute(out), origin, size, print_, progress)
+    run = Run(absolute(out), origin, size, print_, progress, source=str(absolute(source)))
     return run.complete(lambda: inputs_.identify(listed, run.out), chain, engine)
 
 
@@ -138,7 +138,11 @@ class Adding:
 
 @dataclass
 class Run:
-    """One run into ``out``, begun or gone on with. Whole clips, or a sidecar (``adding``)."""
+    """One run into ``out``, begun or gone on with. Whole clips, or a sidecar (``adding``).
+
+    ``source``, the data set's root, is noted in the summary, for whoever wants to look at what was
+    dropped.
+    """
 
     out: Place
     origin: Mapping[str, str]
@@ -146,6 +150,7 @@ class Run:
     fingerprint: str
     progress: Tell | None
     adding: Adding | None = None
+    source: str = ""
 
     def complete(
         self, listed: Callable[[], Iterable[Input]], chain: Sequence[Placed], engine: str
@@ -287,7 +292,8 @@ class Run:
                 seconds[name] = seconds.get(name, 0.0) + value
         ledger.write(self.out / ledger.LEDGER, rows)
         summary = ledger.summary(rows, seconds)
-        write_json(self.out / ledger.SUMMARY, {**summary, "fingerprint": self.fingerprint})
+        told = {**summary, "fingerprint": self.fingerprint, "source": self.source}
+        write_json(self.out / ledger.SUMMARY, told)
         if not keys:
             raise InputError(_nothing(rows, self.out / ledger.LEDGER))
         shards = pack.assemble(keys, self.folder, self.out, self.target_bytes)

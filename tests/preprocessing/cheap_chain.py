@@ -58,7 +58,7 @@ def steps(recipe: PreprocessRecipe, store: object) -> list[Placed]:
 
 @dataclass(frozen=True)
 class Grey:
-    """The crops' mean grey, from crops that exist; rejects the sample that the environment names."""
+    """The crops' mean grey, from crops that exist; rejects the one that the environment names."""
 
     pause_s: float = 0.0
     name = "grey"

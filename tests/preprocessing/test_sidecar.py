@@ -200,7 +200,7 @@ def test_a_sidecar_of_a_bucket_in_a_bucket(parent, grey, tmp_path, s3):
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory, store, clips):
-    """A real clip in two segments, at 128 and at 192 px with a later spec."""
+    """A real clip in two segments, at 128 px."""
     import itertools
     from fractions import Fraction
 
@@ -233,7 +233,8 @@ OTHER = CropSpec(
 
 @pytest.mark.parametrize(
     ("spec", "least_psnr"),
-    [(CropSpec(), 0.0), (CropSpec(size=96), 0.0), (CropSpec(size=192), 0.0), (OTHER, 0.0)],
+    # Measured on this clip (128 px kept at twice the side, crf 18): 35.5, 37.4, 36.1 and 36.8 dB.
+    [(CropSpec(), 35.0), (CropSpec(size=96), 37.0), (CropSpec(size=192), 35.5), (OTHER, 36.5)],
     ids=["same", "smaller", "larger", "other"],
 )
 def test_recropping_is_close_to_cropping_the_raw_file(real, store, tmp_path, spec, least_psnr):
@@ -257,7 +258,6 @@ def test_recropping_is_close_to_cropping_the_raw_file(real, store, tmp_path, spe
         assert one["latent_source"].shape == truth["latent_source"].shape
         found.append(psnr(one["crop"], truth["crop"]))
         assert one["sound"] == truth["sound"]
-    print(spec.id, found)
     assert min(found) > least_psnr
 
 
