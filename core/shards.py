@@ -6,6 +6,7 @@ set it was made from. A list of sets reads like one set that holds all their fie
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
@@ -180,7 +181,7 @@ def read_samples(shards: Shards, fields: Sequence[str] | None = None) -> Iterato
                 f"{sets[-1].folder} holds its samples in another order than {sets[0].folder}: "
                 "make the sidecar again"
             )
-        yield {name: value for part in parts for name, value in part.items()}
+        yield functools.reduce(_joined, parts)
 
 
 def field_names(shards: Shards) -> Iterator[tuple[str, frozenset[str], Place]]:
@@ -228,8 +229,9 @@ class ByKey:
 
     def read(self, key: str, fields: Sequence[str]) -> Sample:
         """A sample with ``info`` and ``fields``, as far as it has them."""
-        sample: Sample = {"key": key}
+        parts: list[Sample] = []
         for i, one in enumerate(self._all):
+            sample: Sample = {"key": key}
             members = self._members(i, key)
             wanted = [n for n in ("info", *fields) if n in members and n not in one.hidden]
             path = one.file(self._lies[i][key])
@@ -238,7 +240,8 @@ class ByKey:
                     offset, count = members[name]
                     file.seek(offset)
                     sample[name] = decode_field(name, file.read(count))
-        return sample
+            parts.append(sample)
+        return functools.reduce(_joined, parts)
 
     def _members(self, i: int, key: str) -> dict[str, tuple[int, int]]:
         shard = self._lies[i][key]
@@ -248,6 +251,18 @@ class ByKey:
                 found.setdefault(member, {})[name] = (offset, count)
             self._known[i] = (shard.name, found)
         return self._known[i][1].get(key, {})
+
+
+def _joined(first: Sample, later: Sample) -> Sample:
+    """Two samples of one key: later fields replace earlier ones, later facts are added.
+
+    What the first set says of the clip stands: only a sidecar's facts are its own.
+    """
+    sample = {**first, **later}
+    if "info" in first:
+        facts = {**first["info"].get("facts", {}), **later.get("info", {}).get("facts", {})}
+        sample["info"] = {**first["info"], "facts": facts} if facts else first["info"]
+    return sample
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _per_frame(sample: Sample, needs: Sequence[str], folder: Shards) -> dict[str
     return arrays
 
 
-def _join(clip: str, segments: list[Segment], frames: FrameCache | None) -> Timeline:
+def _join(clip: str, segments: list[Segment], cached: FrameCache | None) -> Timeline:
     """One timeline of a clip's segments, in order of time."""
     segments.sort(key=lambda s: int(s[0]["first_frame"]))
     train: list[np.ndarray] = []
@@ -95,7 +95,7 @@ def _join(clip: str, segments: list[Segment], frames: FrameCache | None) -> Time
         at, expected = at + frames, info["first_frame"] + frames
     first, arrays, key = segments[0]
     if len(segments) > 1:
-        whole = {} if frames is None else frames.between(key, segments[-1][2])
+        whole = {} if cached is None else cached.between(key, segments[-1][2])
         arrays = {
             name: whole[name]
             if name in whole

@@ -96,7 +96,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Only:
-    """Keeps ``fields`` and the sample's info, with what was noted on the way; lets all else go."""
+    """Keeps ``fields`` and the sample's info, whose facts are those noted on the way; no more."""
 
     fields: tuple[str, ...]
     name = "only"

@@ -84,3 +84,11 @@ class Grey:
 
 def more(recipe: PreprocessRecipe, store: object) -> list[Placed]:
     return [Placed(Grey(float(os.environ.get("CHEAP_PAUSE", "0"))), cpus=0.5)]
+
+
+def cheap() -> PreprocessRecipe:
+    return PreprocessRecipe(steps="cheap_chain:steps")
+
+
+def grey() -> PreprocessRecipe:
+    return PreprocessRecipe(steps="cheap_chain:more")

@@ -101,6 +101,22 @@ def test_shards_that_are_uploaded_are_not_uploaded_again(raw, tmp_path, cheap, s
     assert shards(out) == shards(tmp_path / "calm")
 
 
+def test_the_verbs(raw, tmp_path, cheap, s3, capsys):
+    from flows.cli import main
+
+    made = ["preprocess", "--dataset", "folder", "--source", str(raw), "--recipe"]
+    assert main([*made, "cheap_chain:cheap", "--out", "s3://bucket/set"]) == 0
+    side = ["preprocess", "--sidecar-of", "s3://bucket/set", "--recipe", "cheap_chain:grey"]
+    assert main([*side, "--out", "s3://bucket/more"]) == 0
+    page = str(tmp_path / "page.html")
+    assert main(["data", "inspect", "s3://bucket/set", "s3://bucket/more", "--out", page]) == 0
+    out = capsys.readouterr().out
+    assert "s3://bucket/set/manifest.json" in out
+    assert "s3://bucket/more/manifest.json" in out
+    assert "grey" in out, "the sidecar's facts are shown too"
+    assert list(raw.rglob("*.json")) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["server", "driver", "both"])
 def test_kill_in_mid_run(who, tmp_path, video, s3):

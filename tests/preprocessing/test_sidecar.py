@@ -61,6 +61,7 @@ def test_fields_are_added_under_the_same_keys(parent, grey, tmp_path):
     both = list(read_samples([parent, out]))
     assert [s["key"] for s in both] == [s["key"] for s in before] == [s["key"] for s in alone]
     assert set(alone[0]) == {"key", "info", "opening"}
+    assert alone[0]["info"] == {**before[0]["info"], "facts": {"grey": 1}}, "its own facts only"
     for old, new in zip(before, both, strict=True):
         assert set(new) == {"key", "info", "crop", "opening"}
         assert np.array_equal(new["crop"], old["crop"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -184,6 +186,23 @@ def test_a_union_of_shards_trains_as_one_set(shards, tmp_path):
         loaded = reading.load((shards, side), needs, cache=cache)
         batch = loaded.batch(BatchRequest(FramePair(), needs), 20, seed=0, step=0)
         assert torch.equal(batch["pose"][:, 1], batch["opening"])
+
+
+def test_a_bucket_trains_like_a_folder(shards, tmp_path, nothing, s3):
+    from training.job import train_here
+
+    for file in shards.iterdir():
+        (s3.place("set") / file.name).upload(file)
+    request = BatchRequest(FramePair(), FIELDS)
+    a, b = (load(x).batch(request, 8, seed=0, step=0) for x in (shards, s3.place("set")))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    there = train_here(dummy.recipe(steps=2), (s3.place("set"),), {}, tmp_path / "s3", nothing)
+    here = train_here(dummy.recipe(steps=2), shards, {}, tmp_path / "here", nothing)
+    assert there.data == here.data
+    names = sorted(p.name for p in Path(here.uri).glob("*.safetensors"))
+    assert names
+    for name in names:
+        assert Path(there.uri, name).read_bytes() == Path(here.uri, name).read_bytes()
 
 
 def test_clips_shorter_than_the_window_mark_what_counts(tmp_path):
