@@ -62,6 +62,6 @@ def read_json(path: Place) -> Any:
     try:
         return json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror}; check the path") from error
+        raise InputError(f"can't read {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); write it again") from error

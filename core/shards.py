@@ -1,4 +1,4 @@
-"""WebDataset tars of samples. The manifest is written last: where it is, the set is complete.
+"""Finished sets of shards, alone or with sidecars.
 
 Fields may be added later as a sidecar: a set of its own with the same keys, read together with the
 set it was made from. A list of sets reads like one set that holds all their fields.
@@ -7,93 +7,47 @@ set it was made from. A list of sets reads like one set that holds all their fie
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
 import logging
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.errors import InputError
-from core.files import atomic, read_json, write_json
-from core.sample import SCHEMA, SCHEMA_VERSION, Sample, decode_field, encode_field
+from core.sample import SCHEMA, Sample, decode_field
 from core.storage import Place, local
+from core.tars import (
+    MANIFEST,
+    Manifest,
+    ShardFile,
+    manifest_of,
+    members,
+    read_shard,
+    write_manifest,
+    write_shard,
+)
+
+__all__ = [
+    "MANIFEST",
+    "ByKey",
+    "Manifest",
+    "ShardFile",
+    "Shards",
+    "field_names",
+    "read_manifest",
+    "read_samples",
+    "read_shard",
+    "spoken",
+    "write_manifest",
+    "write_shard",
+]
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
 FREE_OF_CROP = ("info", "video", "sound", "speech", "viseme")
 """Fields (by their first letters) that stay true when the face is cropped in another way."""
 
 Shards = Place | Sequence[Place]
 """A finished set of shards, or such a set followed by its sidecars."""
-
-
-@dataclass(frozen=True)
-class ShardFile:
-    """One tar: its name, its samples' keys, its size and hash."""
-
-    name: str
-    keys: tuple[str, ...]
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a folder of shards holds and how its fields were made.
-
-    Attributes:
-        origin: for derived fields, how they were made: ``crop``, ``codec``, ``speech``, ``mask`` by
-            name and hash; a stage compares it with what its nets expect.
-        counts: clips by outcome and frames in total.
-        parents: of a sidecar: hashes of the sets it was made from.
-        fields: of a sidecar: what it adds or replaces.
-        dropped: of a sidecar: keys of its parents that it has no sample for.
-    """
-
-    origin: Mapping[str, Any]
-    shards: Sequence[ShardFile]
-    counts: Mapping[str, int] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
-    parents: Sequence[str] = ()
-    fields: Sequence[str] = ()
-    dropped: Sequence[str] = ()
-
-    def hash(self) -> str:
-        """16 hex digits that name this data: equal contents, equal hash."""
-        text = repr((self.schema_version, sorted(s.sha256 for s in self.shards)))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_shard(path: Place, samples: Iterable[Sample]) -> ShardFile:
-    """Writes samples into one tar: equal samples give equal bytes (no times, owners or chance)."""
-    keys: list[str] = []
-    with atomic(path) as part:
-        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for sample in samples:
-                keys.append(sample["key"])
-                for name in SCHEMA:  # in the schema's order, so that bytes repeat
-                    if name in sample:
-                        data = encode_field(name, sample[name])
-                        member = tarfile.TarInfo(f"{sample['key']}.{name}.{SCHEMA[name].codec}")
-                        member.size = len(data)
-                        tar.addfile(member, io.BytesIO(data))
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        count = part.stat().st_size
-    return ShardFile(path.name, tuple(keys), count, digest)
-
-
-def write_manifest(folder: Place, manifest: Manifest) -> None:
-    """Declares a folder of shards complete."""
-    raw = asdict(manifest)
-    for name in ("parents", "fields", "dropped"):  # only a sidecar has them
-        if not raw[name]:
-            del raw[name]
-    write_json(folder / MANIFEST, raw)
 
 
 def spoken(shards: Shards) -> str:
@@ -119,39 +73,6 @@ def read_manifest(shards: Shards) -> Manifest:
     for other in sets[1:]:
         origin |= {k: v for k, v in other.manifest.origin.items() if k not in ("recipe", "of")}
     return Manifest(origin, [s for one in sets for s in one.manifest.shards], first.counts)
-
-
-def read_shard(
-    path: Path, fields: Sequence[str] | None = None, without: frozenset[str] = frozenset()
-) -> Iterator[Sample]:
-    """Samples of one tar, decoded.
-
-    Args:
-        path: of the tar.
-        fields: what to read besides ``info``; None is everything.
-        without: what not to read.
-
-    Raises:
-        InputError: the tar is damaged.
-    """
-    wanted = None if fields is None else {*fields, "info"}
-    sample: Sample = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, name, _ = member.name.split(".", 2)
-                if sample and sample["key"] != key:
-                    yield sample
-                    sample = {}
-                sample["key"] = key
-                if name in SCHEMA and (wanted is None or name in wanted) and name not in without:
-                    file = tar.extractfile(member)
-                    assert file is not None, f"{member.name} is no file"
-                    sample[name] = decode_field(name, file.read())
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"can't read shard {path}: {error}; preprocess again") from error
-    if sample:
-        yield sample
 
 
 def read_samples(shards: Shards, fields: Sequence[str] | None = None) -> Iterator[Sample]:
@@ -196,7 +117,7 @@ def field_names(shards: Shards) -> Iterator[tuple[str, frozenset[str], Place]]:
     for one in [*sets[1:], sets[0]]:  # the first set last, since the result is in its order
         for shard in one.manifest.shards:
             found: dict[str, set[str]] = {key: set() for key in shard.keys}
-            for key, name, _, _ in _members(one, shard):
+            for key, name, _, _ in members(one.file(shard)):
                 found.setdefault(key, set()).add(name)
             for key, names in found.items():
                 together = added.get(key, frozenset()) | (names - one.hidden)
@@ -225,7 +146,7 @@ class ByKey:
     def names(self, key: str) -> frozenset[str]:
         """Names of a sample's fields."""
         found = [self._members(i, key).keys() - one.hidden for i, one in enumerate(self._all)]
-        return frozenset().union(*found)
+        return frozenset[str]().union(*found)
 
     def read(self, key: str, fields: Sequence[str]) -> Sample:
         """A sample with ``info`` and ``fields``, as far as it has them."""
@@ -247,7 +168,7 @@ class ByKey:
         shard = self._lies[i][key]
         if i not in self._known or self._known[i][0] != shard.name:
             found: dict[str, dict[str, tuple[int, int]]] = {}
-            for member, name, offset, count in _members(self._all[i], shard):
+            for member, name, offset, count in members(self._all[i].file(shard)):
                 found.setdefault(member, {})[name] = (offset, count)
             self._known[i] = (shard.name, found)
         return self._known[i][1].get(key, {})
@@ -281,24 +202,12 @@ class _Set:
             yield from read_shard(self.file(shard), fields, self.hidden)
 
 
-def _members(one: _Set, shard: ShardFile) -> Iterator[tuple[str, str, int, int]]:
-    """Key, field, and where in the file its bytes lie: offset, length."""
-    path = one.file(shard)
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, name, _ = member.name.split(".", 2)
-                yield key, name, member.offset_data, member.size
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"can't read shard {path}: {error}; preprocess again") from error
-
-
 def _sets(shards: Shards) -> list[_Set]:
     """The sets of a union, checked to belong together."""
     folders = list(shards) if isinstance(shards, Sequence) else [shards]
     if not folders:
         raise InputError("no shards given: name a folder made by 'flashlips preprocess'")
-    manifests = [_manifest(folder) for folder in folders]
+    manifests = [manifest_of(folder) for folder in folders]
     for i in range(1, len(folders)):
         _belongs(folders, manifests, i)
     sets = []
@@ -336,23 +245,3 @@ def _hidden(name: str, later: set[str]) -> bool:
     if name in later or ("crop" in later and not name.startswith(FREE_OF_CROP)):
         return True
     return "mask" in later and name.startswith("latent_masked")
-
-
-def _manifest(folder: Place) -> Manifest:
-    path = folder / MANIFEST
-    if not path.exists():
-        raise InputError(
-            f"{folder} holds no {MANIFEST}: run 'flashlips preprocess' to its end first"
-        )
-    raw = read_json(path)
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path} has schema version {version}, this code reads {SCHEMA_VERSION}: "
-            "preprocess the clips again"
-        )
-    shards = [
-        ShardFile(s["name"], tuple(s["keys"]), s["bytes"], s["sha256"]) for s in raw["shards"]
-    ]
-    more = {name: tuple(raw.get(name, ())) for name in ("parents", "fields", "dropped")}
-    return Manifest(raw["origin"], shards, raw["counts"], version, **more)

@@ -281,6 +281,7 @@ def _tried(target: Remote, call: Callable[[Any], T]) -> T:
 
     server = target.server
     at = server.endpoint or "Amazon S3"
+    trouble: tuple[type[Exception], ...] = (OSError, BotoCoreError, *_network_errors())
     end, pause = time.monotonic() + server.patience_s, FIRST_PAUSE_S
     while True:
         try:
@@ -292,7 +293,7 @@ def _tried(target: Remote, call: Callable[[Any], T]) -> T:
                 f"{at} refuses {target} ({error}): set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
                 "to a key that may use it"
             ) from error
-        except (OSError, BotoCoreError, *_network_errors()) as error:
+        except trouble as error:
             if isinstance(error, OSError) and error.errno in OUR_DISK:
                 raise
             if time.monotonic() + pause > end:

@@ -6,9 +6,11 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 from core import recipe as recipes
 from core.clip import Clip
+from core.contracts import Step
 from core.errors import InputError
 from core.sample import SCHEMA
 from core.shards import ByKey, read_manifest
@@ -67,7 +69,7 @@ def sidecar(
     fields = tuple(name for name in SCHEMA if name in added - MEDIA)
     if not fields:
         raise InputError(f"the steps of {wanted.steps} add no field of a sample; nothing to write")
-    first = Stored(sets, _asked(steps, held, sets))
+    first = cast(Step, Stored(sets, _asked(steps, held, sets)))  # its ``adds`` is a property
     chain = [replace(steps[0], step=first), *steps, replace(steps[-1], step=Only(fields))]
     plan.check(chain)
     manifest = read_manifest(sets)

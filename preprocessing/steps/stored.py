@@ -47,7 +47,8 @@ class Stored:
         samples = ByKey(self.shards)
         opened: dict[str, Any] = {"samples": samples, "origin": read_manifest(self.shards).origin}
         if "sound_around" in self.fields:
-            opened["clips"] = clips = {}
+            clips: dict[str, list[tuple[int, str]]] = {}
+            opened["clips"] = clips
             for sample in read_samples(self.shards, ()):
                 info = sample["info"]
                 part = (int(info["first_frame"]), sample["key"])
@@ -111,6 +112,5 @@ class Only:
         for clip in clips:
             info = clip.fields["kept_info"]
             rest = {name: None for name in clip.fields if name not in self.fields}
-            yield clip.having(**rest).having(
-                info={**info, "facts": {**info["facts"], **clip.facts}}
-            )
+            noted = {k: v for k, v in clip.facts.items() if info["facts"].get(k) != v}
+            yield clip.having(**rest).having(info={**info, "facts": noted})

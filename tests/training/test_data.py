@@ -139,7 +139,8 @@ def test_a_frame_cache_is_filled_once_and_maps_whole_clips(shards, tmp_path, mon
     files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.bin")}
     assert {p.stem for p in files} == set(FIELDS)
     assert list(tmp_path.iterdir()) == [tmp_path / read_manifest(shards).hash()]
-    monkeypatch.setattr("core.shards.decode_field", _only_info)
+    for module in ("core.shards", "core.tars"):
+        monkeypatch.setattr(f"{module}.decode_field", _only_info)
     second = load(shards, derive=derive, cache=tmp_path)
     assert {p: p.stat().st_mtime_ns for p in files} == files
     request = BatchRequest(Sequence60(20, 5, 3), ("crop", "twice"))
