@@ -72,7 +72,19 @@ class Sequence60:
     references: int = 4
 
 
-View = FramePair | Sequence60
+@dataclass(frozen=True)
+class Window:
+    """View of systems that edit ``frames`` frames at once, shown ``references`` frames of the clip.
+
+    Nothing is given as history: ``past`` is 0.
+    """
+
+    frames: int = 16
+    references: int = 16
+    past: int = 0
+
+
+View = FramePair | Sequence60 | Window
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from core.errors import InputError
 from core.latents import unpacked
 from core.media.shapes import mouth_box
 from core.sample import FPS, Sample, time_split
-from core.shards import read_samples
+from core.shards import Shards, read_samples
 from evaluation.observer import Observer
 from evaluation.runner import clean
 
@@ -160,7 +160,7 @@ def join(samples: Sequence[Sample], observer: Observer | None = None) -> ClipDat
 
 
 def read_clips(
-    shards: Path,
+    shards: Shards,
     observer: Observer | None = None,
     select: Callable[[Mapping[str, Any]], bool] = lambda info: True,
     fields: Sequence[str] = FIELDS,
@@ -171,7 +171,7 @@ def read_clips(
     writes them. A clip too short to hold anything out is passed over with a warning.
 
     Args:
-        shards: folder with a manifest.
+        shards: folder with a manifest, or one and its sidecars.
         observer: see ``join``.
         select: looks at a sample's info and says whether the clip is wanted.
         fields: which fields to read.

@@ -13,6 +13,7 @@ from core.contracts import Metric
 from core.errors import InputError
 from core.media.video import encode_mp4
 from core.sample import FPS
+from core.shards import Shards, spoken
 from evaluation import pictures, tables
 from evaluation.baselines import Renderer
 from evaluation.benchmarks.held_out import Benchmark
@@ -107,7 +108,7 @@ def _measure_clip(
 
 
 def measure(
-    shards: Path,
+    shards: Shards,
     renderers: Mapping[str, Renderer],
     observer: Observer,
     options: Options | None = None,
@@ -142,7 +143,9 @@ def measure(
         if len(clips) == options.most_clips:
             break
     if not clips:
-        raise InputError(f"{shards} holds no clip to measure; select others or use longer ones")
+        raise InputError(
+            f"{spoken(shards)} holds no clip to measure; select others or use longer ones"
+        )
     values = results.values()
     return Measured(
         results=results,
@@ -196,7 +199,7 @@ def _chosen(tracks: Mapping[str, np.ndarray], main: str) -> dict[str, np.ndarray
 
 
 def evaluate_shards(
-    shards: Path,
+    shards: Shards,
     renderers: Mapping[str, Renderer],
     out: Path,
     observer: Observer,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import InputError
+from core.storage import Place
 from infra.settings import quiet
 
 
@@ -34,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
-        _preprocess, _train, _sync, _personalise, _evaluate, _demo, _nano, _codec, _weights,
+        _preprocess, _train, _sync, _personalise, _evaluate, _data, _demo, _nano, _codec,
+        _weights,
     ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
@@ -47,10 +49,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _preprocess(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("preprocess", help="raw clips -> shards")
-    verb.add_argument("--dataset", required=True, help="name in preprocessing/datasets")
-    verb.add_argument("--source", required=True, type=Path, help="folder of raw clips")
-    verb.add_argument("--out", required=True, type=Path, help="folder for shards and ledger")
-    verb.add_argument("--recipe", default="preprocessing.recipes:flashlips")
+    verb.add_argument("--dataset", help="name in preprocessing/datasets")
+    verb.add_argument("--source", type=Path, help="folder of raw clips")
+    verb.add_argument(
+        "--sidecar-of", nargs="+", metavar="SHARDS", help="add fields to these instead of raw clips"
+    )
+    verb.add_argument("--out", required=True, help="folder or s3://bucket/prefix for the shards")
+    verb.add_argument(
+        "--recipe", help="default: preprocessing.recipes:flashlips; see preprocessing.sidecars"
+    )
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     verb.add_argument("--engine", choices=("local", "ray"), default="local")
     verb.set_defaults(run=_run_preprocess)
@@ -60,7 +67,9 @@ def _train(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("train", help="shards -> one stage's checkpoint")
     verb.add_argument("--recipe", required=True, help="package.module:function")
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
-    verb.add_argument("--shards", type=Path, help="folder made by 'preprocess'")
+    verb.add_argument(
+        "--shards", nargs="+", help="folder or s3:// made by 'preprocess', then its sidecars"
+    )
     verb.add_argument("--out", required=True, type=Path, help="checkpoint folder")
     verb.add_argument(
         "--parent", action="append", default=[], type=Path, help="checkpoint to start from"
@@ -90,10 +99,20 @@ def _personalise(verbs: argparse._SubParsersAction) -> None:
 
 def _evaluate(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("evaluate", help="measure a trained system on held-out time")
-    verb.add_argument("--shards", required=True, type=Path)
+    verb.add_argument("--shards", required=True, nargs="+", help="shards, then their sidecars")
     verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
     verb.add_argument("--out", required=True, type=Path)
     verb.set_defaults(run=_run_evaluate)
+
+
+def _data(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("data", help="look at shards")
+    kinds = verb.add_subparsers(required=True, metavar="WHAT")
+    inspect = kinds.add_parser("inspect", help="counts, histograms, reasons, and a page to look at")
+    inspect.add_argument("shards", nargs="+", help="folder or s3:// made by 'preprocess'")
+    inspect.add_argument("--source", type=Path, help="raw clips, for pictures of rejected ones")
+    inspect.add_argument("--out", type=Path, metavar="PAGE", help="default: runs/inspect/NAME.html")
+    inspect.set_defaults(run=_run_inspect)
 
 
 def _demo(verbs: argparse._SubParsersAction) -> None:
@@ -134,17 +153,33 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
 # -- verbs: work ------------------------------------------------------------------------------
 
 
-def _run_preprocess(a: argparse.Namespace) -> None:
-    from flows.work import preprocess_clips
+def _places(texts: Sequence[str]) -> tuple[Place, ...]:
+    from infra.settings import settings
 
-    manifest = preprocess_clips(a.dataset, a.source, a.out, a.recipe, tuple(a.settings), a.engine)
-    print(manifest)
+    return tuple(settings().place(text) for text in texts)
+
+
+def _run_preprocess(a: argparse.Namespace) -> None:
+    from flows.work import add_sidecar, preprocess_clips
+    from infra.settings import settings
+
+    out, changes = settings().place(a.out), tuple(a.settings)
+    if (a.sidecar_of is None) == (a.dataset is None or a.source is None):
+        raise InputError("give either --dataset and --source, or --sidecar-of")
+    if a.sidecar_of is None:
+        recipe = a.recipe or "preprocessing.recipes:flashlips"
+        print(preprocess_clips(a.dataset, a.source, out, recipe, changes, a.engine))
+    elif a.recipe is None:
+        raise InputError("--sidecar-of needs --recipe, such as preprocessing.sidecars:latents")
+    else:
+        print(add_sidecar(_places(a.sidecar_of), out, a.recipe, changes, a.engine))
 
 
 def _run_train(a: argparse.Namespace) -> None:
     from flows.work import train_stage
 
-    print(train_stage(a.recipe, tuple(a.settings), a.shards, a.parent, a.out, a.engine))
+    shards = _places(a.shards) if a.shards else None
+    print(train_stage(a.recipe, tuple(a.settings), shards, a.parent, a.out, a.engine))
 
 
 def _run_sync(a: argparse.Namespace) -> None:
@@ -163,7 +198,20 @@ def _run_personalise(a: argparse.Namespace) -> None:
 def _run_evaluate(a: argparse.Namespace) -> None:
     from flows.measure import evaluate_system
 
-    print(evaluate_system(a.shards, a.checkpoint, a.out))
+    print(evaluate_system(_places(a.shards), a.checkpoint, a.out))
+
+
+def _run_inspect(a: argparse.Namespace) -> None:
+    from core.files import write_bytes
+    from infra.settings import settings
+    from preprocessing import inspect, page
+
+    shards = _places(a.shards)
+    found = inspect.look(shards)
+    print(inspect.text(found))
+    out = a.out or settings().runs / "inspect" / f"{shards[0].name or 'shards'}.html"
+    write_bytes(out, page.html(found, shards, a.source).encode())
+    print(f"page  {out}")
 
 
 def _run_demo(a: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from core.checkpoint import CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
+from core.shards import Shards
 from evaluation.benchmarks.mask_free import MaskFree, mask_free
 from evaluation.clip_data import read_clips
 from evaluation.gates import Gate, above_zero, between
@@ -44,7 +45,7 @@ def system_at(folder: Path) -> tuple[System, dict[str, CheckpointRef]]:
 
 
 def evaluate_system(
-    shards: Path,
+    shards: Shards,
     checkpoint: Path | None,
     out: Path,
     title: str = "Held-out time",
@@ -130,7 +131,7 @@ def mask_free_gates(found: Mapping[str, MaskFree]) -> list[Gate]:
 
 
 def _mask_free(
-    shards: Path, draw: Any, observer: Observer, most: int | None
+    shards: Shards, draw: Any, observer: Observer, most: int | None
 ) -> dict[str, MaskFree]:
     found = {}
     for clip in read_clips(shards):
@@ -176,7 +177,7 @@ def _learning(report: Report, folder: Path, cards: Mapping[str, CheckpointRef]) 
             report.add_curves(stage, series, "step", "loss", log_y=True)
 
 
-def _speed(draw: Any, shards: Path) -> dict[str, float]:
+def _speed(draw: Any, shards: Shards) -> dict[str, float]:
     """Frames a second of encode, edit and decode on this machine, of one clip's frames."""
     clip = next(iter(read_clips(shards)))
     crops = clip["crop"][:32]

@@ -15,7 +15,8 @@ from core import recipe as recipes
 from core.checkpoint import CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
-from core.shards import read_manifest
+from core.shards import Shards, read_manifest
+from core.storage import Place
 from flows.console import Console
 from infra.settings import REPO, settings
 from infra.trackers import History
@@ -27,16 +28,15 @@ NANO = REPO / "checkpoints" / "nano"
 def preprocess_clips(
     dataset: str,
     source: Path,
-    out: Path,
+    out: Place,
     recipe: str = "preprocessing.recipes:flashlips",
     overrides: Sequence[str] = (),
     engine: Engine = "local",
     console: Console | None = None,
-) -> Path:
-    """Raw clips -> shards; gives the manifest's path."""
+) -> Place:
+    """Raw clips -> shards; gives the manifest's place."""
     from preprocessing.run import preprocess
 
-    console = console or Console()
     return preprocess(
         dataset,
         source,
@@ -45,19 +45,40 @@ def preprocess_clips(
         engine=engine,
         store=settings().store(),
         settings=tuple(overrides),
-        progress=lambda p: console.bar(
-            "preprocess",
-            p.done,
-            p.total,
-            math.nan if p.left_s is None else p.left_s,
-            f"clip {p.done} of {p.total}  {p.frames_per_s:.0f} frames/s",
-        ),
+        progress=_told(console),
+    )
+
+
+def add_sidecar(
+    shards: Sequence[Place],
+    out: Place,
+    recipe: str,
+    overrides: Sequence[str] = (),
+    engine: Engine = "local",
+    console: Console | None = None,
+) -> Place:
+    """Finished shards -> more fields of the same samples; gives the manifest's place."""
+    from preprocessing.sidecar import sidecar
+
+    store = settings().store()
+    return sidecar(shards, out, recipe, engine, store, tuple(overrides), _told(console))
+
+
+def _told(console: Console | None) -> Callable[[Any], None]:
+    """Shows the progress of preprocessing."""
+    console = console or Console()
+    return lambda p: console.bar(
+        "preprocess",
+        p.done,
+        p.total,
+        math.nan if p.left_s is None else p.left_s,
+        f"clip {p.done} of {p.total}  {p.frames_per_s:.0f} frames/s",
     )
 
 
 def train_recipe(
     recipe: Any,
-    shards: Path,
+    shards: Shards,
     parents: Mapping[str, CheckpointRef],
     out: Path,
     engine: Engine = "local",
@@ -81,7 +102,7 @@ def train_recipe(
 def train_stage(
     recipe_name: str,
     overrides: Sequence[str],
-    shards: Path | None,
+    shards: Shards | None,
     parents: Sequence[Path],
     out: Path,
     engine: Engine = "local",
@@ -97,7 +118,7 @@ def train_stage(
 
 def train_chain(
     stages: Sequence[Any],
-    shards: Path,
+    shards: Shards,
     out: Path,
     start: Path | None = None,
     engine: Engine = "local",
@@ -158,6 +179,6 @@ def sync_video(
     return out
 
 
-def data_hash(shards: Path) -> str:
+def data_hash(shards: Shards) -> str:
     """Hash of a shard folder's manifest."""
     return read_manifest(shards).hash()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError
+from core.storage import S3, Place, place
 from core.weights import Store
 
 REPO = Path(__file__).resolve().parent.parent
@@ -22,6 +23,10 @@ VARIABLES = {
     "mlflow_uri": "FLASHLIPS_MLFLOW_URI",
     "workers": "FLASHLIPS_WORKERS",
     "threads": "FLASHLIPS_THREADS",
+    "s3_endpoint": "FLASHLIPS_S3_ENDPOINT",
+    "s3_patience": "FLASHLIPS_S3_PATIENCE",
+    "work": "FLASHLIPS_WORK",
+    "frame_cache": "FLASHLIPS_FRAME_CACHE",
 }
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -54,6 +59,8 @@ class Settings:
         tracking: MLflow's address, "" for the default: ``mlflow.db`` in ``runs``.
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
+        frame_cache: folder where training unpacks shards; None unpacks them in memory.
+        s3: how ``s3://`` places are reached; credentials are the usual AWS variables'.
     """
 
     weights: tuple[Path, ...] = (REPO / "weights",)
@@ -61,6 +68,8 @@ class Settings:
     tracking: str = ""
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    frame_cache: Path | None = None
+    s3: S3 = field(default_factory=S3)
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
@@ -75,6 +84,13 @@ class Settings:
                 f"{VARIABLES['mlflow_uri']}={self.tracking!r}: must be an address such as "
                 "sqlite:///runs/mlflow.db or http://host:5000"
             )
+        if self.s3.endpoint and not self.s3.endpoint.startswith(("http://", "https://")):
+            raise InputError(
+                f"{VARIABLES['s3_endpoint']}={self.s3.endpoint!r}: must be an address such as "
+                "http://host:9000"
+            )
+        if self.s3.patience_s < 0:
+            raise InputError(f"{VARIABLES['s3_patience']}={self.s3.patience_s}: must be 0 or more")
 
     @property
     def mlflow_uri(self) -> str:
@@ -90,6 +106,14 @@ class Settings:
         """The weights on disk."""
         return Store(self.weights)
 
+    def place(self, text: str | Path) -> Place:
+        """A folder, or ``s3://bucket/prefix``, from what a person wrote.
+
+        Raises:
+            InputError: another kind of address.
+        """
+        return place(text, self.s3)
+
     def describe(self) -> list[dict[str, str]]:
         """One row a setting: name, value, the variable that changes it."""
         values = {
@@ -98,6 +122,10 @@ class Settings:
             "mlflow_uri": self.mlflow_uri,
             "workers": str(self.workers),
             "threads": str(self.threads),
+            "s3_endpoint": self.s3.endpoint or "Amazon S3",
+            "s3_patience": f"{self.s3.patience_s:g} s",
+            "work": str(self.s3.work),
+            "frame_cache": str(self.frame_cache or "in memory"),
         }
         return [
             {"name": name, "value": value, "variable": VARIABLES[name]}
@@ -115,6 +143,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         InputError: a variable has a value that can't be used.
     """
     env = os.environ if environment is None else environment
+    cache = env.get(VARIABLES["frame_cache"], "")
     extra = [text for text in env.get(VARIABLES["weights"], "").split(os.pathsep) if text]
     return Settings(
         weights=(REPO / "weights", *(Path(text).expanduser() for text in extra)),
@@ -122,6 +151,13 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking=env.get(VARIABLES["mlflow_uri"], ""),
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
+        frame_cache=Path(cache).expanduser().resolve() if cache else None,
+        s3=S3(
+            endpoint=env.get(VARIABLES["s3_endpoint"], ""),
+            patience_s=float(_whole(env, "s3_patience", 120)),
+            # Absolute, because Ray's workers stand in another folder.
+            work=Path(env.get(VARIABLES["work"], "") or "runs/work").expanduser().resolve(),
+        ),
     )
 
 

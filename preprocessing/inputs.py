@@ -17,6 +17,7 @@ from core.clip import Clip, content_hash, content_id
 from core.errors import InputError
 from core.files import read_json, write_json
 from core.split import split_of
+from core.storage import Place
 from preprocessing.pack import POINTERS, printable
 
 HASHES = "hashes.json"
@@ -152,7 +153,7 @@ def _print(entry: Input) -> list[Any]:
     return [entry.name, *entry.video.stamp, entry.given, *apart]
 
 
-def identify(inputs: Sequence[Input], out: Path) -> Iterator[Input]:
+def identify(inputs: Sequence[Input], out: Place) -> Iterator[Input]:
     """Names inputs by their content; equal ones become duplicates of the first.
 
     Content is the video's bytes, those of its sound file, and the region of the picture that the
@@ -184,7 +185,7 @@ def identify(inputs: Sequence[Input], out: Path) -> Iterator[Input]:
 class _Hashes:
     """SHA-256 of files by name, size and time, kept in a JSON file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path, self.fresh = path, 0
         self.known: dict[str, Any] = read_json(path) if path.exists() else {}
         self.save()  # tells at once when the folder can't be written

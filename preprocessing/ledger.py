@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from core.clip import Clip, Drop
 from core.files import atomic
 from core.sample import FPS
+from core.storage import Place
 from preprocessing.plan import Work
 
 LEDGER = "ledger.parquet"
@@ -88,7 +88,7 @@ def _part(clip: Clip) -> dict[str, Any]:
     return {"span_s": clip.span_s, **asdict(clip.drop)}
 
 
-def write(path: Path, rows: Iterable[Row]) -> None:
+def write(path: Place, rows: Iterable[Row]) -> None:
     """Writes the ledger as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -101,11 +101,12 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         pq.write_table(pa.Table.from_pylist([asdict(r) for r in rows], schema=schema), part)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Place) -> list[dict[str, Any]]:
     """Rows of a ledger as dicts."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return list(pq.read_table(path).to_pylist())
+    return list(pq.read_table(pa.BufferReader(path.read_bytes())).to_pylist())
 
 
 def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -116,8 +117,8 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
         seconds: time spent by step, over all workers and runs.
     """
     frames, spent = sum(r.frames for r in rows), sum(seconds.values())
-    reasons = Counter(_why(asdict(r)) for r in rows if r.outcome != "ok")
-    lost = Counter(_why({**d, "outcome": d["kind"]}) for r in rows for d in json.loads(r.dropped))
+    reasons = Counter(why(asdict(r)) for r in rows if r.outcome != "ok")
+    lost = Counter(why({**d, "outcome": d["kind"]}) for r in rows for d in json.loads(r.dropped))
     return {
         "inputs": len(rows),
         "outcomes": dict(Counter(r.outcome for r in rows)),
@@ -131,7 +132,7 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
     }
 
 
-def _why(drop: Mapping[str, Any]) -> str:
+def why(drop: Mapping[str, Any]) -> str:
     """A reason that can be counted: sentences about one file are cut to their kind."""
     if drop["outcome"] == "duplicate":
         return "duplicate"

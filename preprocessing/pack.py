@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from core.clip import Clip
 from core.errors import InputError
+from core.files import read_json, write_json
 from core.sample import FPS, SCHEMA, Sample
 from core.shards import ShardFile, read_shard, write_shard
 from core.split import split_of
+from core.storage import Place, names, size
 from preprocessing.plan import Work
+
+SHARDS = "shards"
+"""Folder of the notes about finished shards, beside the small tars."""
 
 POINTERS = ("viseme_json", "sound_file")
 """Facts that name files on this machine; they stay out of the samples."""
@@ -81,8 +86,11 @@ def piece(folder: Path, key: str) -> Path:
     return folder / f"{key}.tar"
 
 
-def assemble(keys: Sequence[str], folder: Path, out: Path, target_bytes: float) -> list[ShardFile]:
+def assemble(keys: Sequence[str], folder: Path, out: Place, target_bytes: float) -> list[ShardFile]:
     """Puts small tars together in the order given: equal pieces give equal shards.
+
+    A note of each finished shard stays in ``folder``: a run that was cut short while it wrote or
+    uploaded them goes on with the next one.
 
     Args:
         keys: of the segments.
@@ -98,10 +106,25 @@ def assemble(keys: Sequence[str], folder: Path, out: Path, target_bytes: float) 
             filled = 0
         groups[-1].append(key)
         filled += piece(folder, key).stat().st_size
-    for old in out.glob("shard-*.tar"):
-        if old.name not in {_name(i) for i in range(len(groups))}:
-            old.unlink()
-    return [write_shard(out / _name(i), _samples(g, folder)) for i, g in enumerate(groups)]
+    wanted = {_name(i) for i in range(len(groups))}
+    for old in names(out):
+        if old.startswith("shard-") and old.endswith(".tar") and old not in wanted:
+            (out / old).unlink()
+    return [_shard(group, folder, out / _name(i)) for i, group in enumerate(groups)]
+
+
+def _shard(keys: Sequence[str], folder: Path, target: Place) -> ShardFile:
+    """Writes a shard, or finds it written from these very pieces."""
+    stats = [piece(folder, key).stat() for key in keys]
+    stamp = [str(target), [[k, s.st_size, s.st_mtime_ns] for k, s in zip(keys, stats, strict=True)]]
+    note = folder / SHARDS / f"{target.name}.json"
+    if note.exists():
+        known = read_json(note)
+        if known["stamp"] == stamp and size(target) == known["file"]["bytes"]:
+            return ShardFile(**{**known["file"], "keys": tuple(keys)})
+    made = write_shard(target, _samples(keys, folder))
+    write_json(note, {"stamp": stamp, "file": asdict(made)})
+    return made
 
 
 def _name(index: int) -> str:

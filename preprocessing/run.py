@@ -8,8 +8,8 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from core.errors import InputError
 from core.files import read_json, write_json
 from core.sample import SCHEMA_VERSION
 from core.shards import MANIFEST, Manifest, read_manifest, read_samples, write_manifest, write_shard
+from core.storage import Place, Remote, absolute
 from core.weights import Store
 from preprocessing import inputs as inputs_
 from preprocessing import ledger, pack, plan
@@ -66,13 +67,13 @@ class _State:
 def preprocess(
     dataset: str,
     source: Path,
-    out: Path,
+    out: Place,
     recipe: str | PreprocessRecipe = "preprocessing.recipes:flashlips",
     engine: str = "local",
     store: Store | None = None,
     settings: Sequence[str] = (),
     progress: Tell | None = None,
-) -> Path:
+) -> Place:
     """Turns a data set's files into shards of training samples.
 
     ``out`` gets ``ledger.parquet`` (a row for every input), ``summary.json``, shards, and last
@@ -82,7 +83,7 @@ def preprocess(
     Args:
         dataset: name of a module in ``preprocessing.datasets``, or a dotted module name.
         source: the data set's root.
-        out: folder for the shards.
+        out: folder for the shards, or a prefix of a bucket.
         recipe: ``package.module:function``, or the recipe itself.
         engine: ``local`` (a for loop) or ``ray``.
         store: where weights lie; none by default.
@@ -90,50 +91,100 @@ def preprocess(
         progress: told after every finished input.
 
     Returns:
-        Path of the manifest.
+        Place of the manifest.
 
     Raises:
         InputError: an unknown data set, recipe, key or engine; a source without clips; a folder
             that can't be written or holds something else; a missing weight; no clip was kept.
     """
-    if engine not in ENGINES:
-        raise InputError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
-    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
-    if not isinstance(wanted, PreprocessRecipe):
-        raise InputError(f"recipe {recipe!r} is no recipe for preprocessing")
-    wanted = recipes.override(wanted, settings)
+    check_engine(engine)
+    wanted = resolve(recipe, settings)
     clips = inputs_.dataset(dataset)
     chain = wanted.chain(store or Store(()))
     plan.check(chain)
     listed = inputs_.listed(clips, source)
     origin = {**plan.origins(chain), "recipe": recipes.sha(wanted)}
-    out = out.expanduser().resolve()
-    run = _Run(out, origin, wanted.shard_mb * 1e6, inputs_.fingerprint(listed), progress)
-    if run.finished():
-        return out / MANIFEST
-    try:
-        run.reopen()
-        run.go(listed, chain, engine)
-    except OSError as error:  # clips' own errors never come this far
-        raise InputError(
-            f"can't write below {out}: {error.strerror or error}; make room, then run again"
-        ) from error
-    return out / MANIFEST
+    size, print_ = wanted.shard_mb * 1e6, inputs_.fingerprint(listed)
+    run = Run(absolute(out), origin, size, print_, progress, source=str(absolute(source)))
+    return run.complete(lambda: inputs_.identify(listed, run.out), chain, engine)
+
+
+def check_engine(engine: str) -> None:
+    """Refuses an engine that there is not."""
+    if engine not in ENGINES:
+        raise InputError(f"no engine {engine!r}; there are {', '.join(ENGINES)}")
+
+
+def resolve(recipe: str | PreprocessRecipe, settings: Sequence[str]) -> PreprocessRecipe:
+    """The recipe that was named, with overrides applied."""
+    wanted = recipes.load(recipe) if isinstance(recipe, str) else recipe
+    if not isinstance(wanted, PreprocessRecipe):
+        raise InputError(f"recipe {recipe!r} is no recipe for preprocessing")
+    return recipes.override(wanted, settings)
+
+
+@dataclass(frozen=True)
+class Adding:
+    """What a sidecar adds to which sets.
+
+    Attributes:
+        parents: hashes of the sets it is made from.
+        fields: names of its fields.
+    """
+
+    parents: tuple[str, ...]
+    fields: tuple[str, ...]
 
 
 @dataclass
-class _Run:
-    out: Path
+class Run:
+    """One run into ``out``, begun or gone on with. Whole clips, or a sidecar (``adding``).
+
+    ``source``, the data set's root, is noted in the summary, for whoever wants to look at what was
+    dropped.
+    """
+
+    out: Place
     origin: Mapping[str, str]
     target_bytes: float
     fingerprint: str
     progress: Tell | None
+    adding: Adding | None = None
+    source: str = ""
+
+    def complete(
+        self, listed: Callable[[], Iterable[Input]], chain: Sequence[Placed], engine: str
+    ) -> Place:
+        """Does what is left, if anything, and gives the manifest's place.
+
+        Args:
+            listed: names the inputs by content; called only when there is something to do.
+            chain: the steps.
+            engine: ``local`` or ``ray``.
+        """
+        if not self.finished():
+            try:
+                self.reopen()
+                self.go(list(listed()), chain, engine)
+            except OSError as error:  # clips' own errors never come this far
+                raise InputError(
+                    f"can't write below {self.out}: {error.strerror or error}; make room, then run "
+                    "again"
+                ) from error
+        return self.out / MANIFEST
 
     @functools.cached_property
     def folder(self) -> Path:
         """Where finished segments wait: another recipe or schema gets another folder."""
         text = json.dumps([SCHEMA_VERSION, self.origin], sort_keys=True)
-        return self.out / WORK / hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._work / _digest(text)
+
+    @property
+    def _work(self) -> Path:
+        """Of a bucket it is local; each ``out`` has its own."""
+        if isinstance(self.out, Remote):
+            return self.out.server.work.resolve() / _digest(str(self.out))
+        return self.out / WORK
 
     def finished(self) -> bool:
         """Whether ``out`` is this very run, complete.
@@ -163,9 +214,8 @@ class _Run:
                 write_shard(pack.piece(self.folder, sample["key"]), [sample])
             (self.out / MANIFEST).unlink()
 
-    def go(self, listed: Sequence[Input], chain: Sequence[Placed], engine: str) -> None:
+    def go(self, entries: Sequence[Input], chain: Sequence[Placed], engine: str) -> None:
         """Does what is left and writes everything, the manifest last."""
-        entries = list(inputs_.identify(listed, self.out))
         states: list[_State | None] = [self._found(entry) for entry in entries]
         todo = [i for i, state in enumerate(states) if state is None]
         clock = _Clock([e.size for e in entries], todo, self.progress)
@@ -231,8 +281,10 @@ class _Run:
 
     def _close(self, states: Sequence[_State]) -> None:
         rows = [state.row for state in states]
-        # By content, not by path: the same clips in another tree give the same shards.
-        order = sorted((s for s in states if s.keys), key=lambda s: s.row.id)
+        order = [s for s in states if s.keys]
+        if self.adding is None:  # a sidecar is in its parents' order
+            # By content, not by path: the same clips in another tree give the same shards.
+            order.sort(key=lambda s: s.row.id)
         keys = [key for state in order for key in state.keys]
         seconds: dict[str, float] = {}
         for state in states:
@@ -240,24 +292,35 @@ class _Run:
                 seconds[name] = seconds.get(name, 0.0) + value
         ledger.write(self.out / ledger.LEDGER, rows)
         summary = ledger.summary(rows, seconds)
-        write_json(self.out / ledger.SUMMARY, {**summary, "fingerprint": self.fingerprint})
+        told = {**summary, "fingerprint": self.fingerprint, "source": self.source}
+        write_json(self.out / ledger.SUMMARY, told)
         if not keys:
             raise InputError(_nothing(rows, self.out / ledger.LEDGER))
         shards = pack.assemble(keys, self.folder, self.out, self.target_bytes)
         counts = {**summary["outcomes"], "segments": len(keys), "frames": summary["frames"]}
-        write_manifest(self.out, Manifest(self.origin, shards, counts))
+        manifest = Manifest(self.origin, shards, counts)
+        if self.adding is not None:
+            dropped = tuple(state.row.id for state in states if not state.keys)
+            parents, fields = self.adding.parents, self.adding.fields
+            manifest = replace(manifest, parents=parents, fields=fields, dropped=dropped)
+        write_manifest(self.out, manifest)
         self._sweep()
 
     def _sweep(self) -> None:
         """Lets go of what the shards hold now; notes stay, for a rerun with more inputs."""
         for tar in self.folder.glob("*.tar"):
             tar.unlink()
+        shutil.rmtree(self.folder / pack.SHARDS, ignore_errors=True)
         for other in self.folder.parent.iterdir() if self.folder.exists() else ():
             if other != self.folder:
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def _nothing(rows: Sequence[ledger.Row], path: Path) -> str:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _nothing(rows: Sequence[ledger.Row], path: Place) -> str:
     """Why there is no sample at all, in one sentence."""
     reasons = Counter(f"{row.step}: {row.reason}" for row in rows)
     (why, count), others = reasons.most_common(1)[0], len(reasons) - 1

@@ -107,3 +107,14 @@ def system(tmp_path_factory, shards):
             recipe, shards, needed(recipe, made), folder / recipe.stage, Store(())
         )
     return folder
+
+
+@pytest.fixture
+def s3(tmp_path_factory, monkeypatch):
+    """A running S3 server."""
+    from core import storage
+    from tests.s3 import serving
+
+    storage._filesystem.cache_clear()  # it has read the credentials of the test before
+    with serving(tmp_path_factory.mktemp("s3"), monkeypatch) as server:
+        yield server

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from core.contracts import BatchRequest, FramePair, Sequence60
+from core.contracts import BatchRequest, FramePair, Sequence60, Window
 from core.errors import InputError
 from training import variants
 
@@ -178,7 +178,7 @@ def _row(
     assert not missing, f"asked for {missing}, in memory are {sorted(clip.arrays)}"
     if isinstance(request.view, FramePair):
         return _pair(clip, part, at, request, rng, augment)
-    assert isinstance(request.view, Sequence60), f"unknown view {request.view}"
+    assert isinstance(request.view, Sequence60 | Window), f"unknown view {request.view}"
     return _window(clip, part, at, request, rng)
 
 
@@ -214,7 +214,7 @@ def _window(
 ) -> dict[str, np.ndarray]:
     """Frames ``at - frames + 1 .. at``; a frame stands for those before it that are missing."""
     view = request.view
-    assert isinstance(view, Sequence60)
+    assert isinstance(view, Sequence60 | Window)
     wanted = np.arange(at - view.frames + 1, at + 1)
     index = np.maximum(wanted, clip.starts[at])
     known = clip.train if len(clip.train) else part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Objective, Tracker
 from core.errors import InputError
 from core.sample import SCHEMA_VERSION
-from core.shards import read_manifest
+from core.shards import Shards, read_manifest
+from core.storage import absolute
 from core.weights import Store
 from infra.settings import settings
 from models import SYSTEMS
@@ -35,14 +36,14 @@ class Job:
 
     Attributes:
         recipe: how to train.
-        shards: folder of shards with its manifest.
+        shards: folder of shards with its manifest, or one and its sidecars.
         parents: checkpoints by stage. One under the recipe's own stage gives the first weights.
         out: checkpoint folder to write; resumable states lie in it until the stage is finished.
         store: pretrained weights.
     """
 
     recipe: TrainRecipe
-    shards: Path
+    shards: Shards
     parents: Mapping[str, CheckpointRef]
     out: Path
     store: Store
@@ -54,7 +55,12 @@ class Job:
             for stage, ref in self.parents.items()
         }
         store = Store(tuple(folder.resolve() for folder in self.store.folders))
-        return Job(self.recipe, self.shards.resolve(), parents, self.out.resolve(), store)
+        shards: Shards = (
+            tuple(absolute(one) for one in self.shards)
+            if isinstance(self.shards, Sequence)
+            else absolute(self.shards)
+        )
+        return Job(self.recipe, shards, parents, self.out.resolve(), store)
 
 
 def find_stage(recipe: TrainRecipe) -> Stage:
@@ -130,6 +136,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
             getattr(objective, "derive", None),
             getattr(objective, "keeps", None),
             recipe.splits,
+            settings().frame_cache,
         )
         who = checkpointing.identity(recipe, manifest.hash(), job.parents)
         outcome = Loop(objective, clips, recipe, job.out, who, watch).fit()
@@ -179,7 +186,7 @@ def threads_of(recipe: TrainRecipe, workers: int = 1) -> int:
 
 def train_here(
     recipe: TrainRecipe,
-    shards: Path,
+    shards: Shards,
     parents: Mapping[str, CheckpointRef],
     out: Path,
     store: Store,

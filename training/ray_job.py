@@ -13,6 +13,7 @@ from core import recipe as recipes
 from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
+from core.shards import Shards
 from core.weights import Store
 from infra.settings import quiet, settings
 from training.events import EventReader, EventWriter
@@ -59,7 +60,7 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
 
 def train_on_ray(
     recipe: TrainRecipe,
-    shards: Path,
+    shards: Shards,
     parents: Mapping[str, CheckpointRef],
     out: Path,
     store: Store,

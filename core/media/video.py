@@ -30,6 +30,7 @@ __all__ = [
     "decode_mp4",
     "encode_mp4",
     "first_frame",
+    "iterate_mp4",
     "opened",
     "probe",
     "rate",
@@ -217,11 +218,25 @@ def decode_mp4(data: bytes) -> np.ndarray:
     Raises:
         InputError: the bytes are no readable mp4.
     """
+    return np.stack(list(iterate_mp4(data)))
+
+
+def iterate_mp4(data: bytes) -> Iterator[np.ndarray]:
+    """The frames (H, W, 3) uint8 RGB of an mp4's bytes, one at a time.
+
+    Raises:
+        InputError: the bytes are no readable mp4, or hold no frame.
+    """
+    empty = True
     try:
         with av.open(io.BytesIO(data), "r", format="mp4") as container:
-            return np.stack([_pixels(frame) for frame in container.decode(video=0)])
+            for frame in container.decode(video=0):
+                empty = False
+                yield _pixels(frame)
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise InputError("a shard's video can't be decoded; preprocess it again") from error
+    if empty:
+        raise InputError("a shard's video can't be decoded; preprocess it again")
 
 
 def untagged_hd(frame: av.VideoFrame) -> bool:

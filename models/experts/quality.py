@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -16,11 +16,11 @@ class QualityExpert(Protocol):
     """Judges pictures.
 
     Attributes:
-        name: of the measure. better: which way it counts.
+        name: of the measure. better: higher or lower.
     """
 
     name: str
-    better: Literal["higher", "lower"]
+    better: str
 
     def score(self, picture: np.ndarray) -> float:
         """The quality of a picture (H, W, 3) uint8 RGB."""

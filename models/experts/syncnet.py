@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class SyncNet(nn.Module):
             *_conv(nn.Conv2d(256, 512, (5, 4))),
         )  # fmt: skip
         self.netfcaud = _head()
-        flat = {"kernel_size": (1, 3, 3), "padding": (0, 1, 1)}
+        flat: dict[str, Any] = {"kernel_size": (1, 3, 3), "padding": (0, 1, 1)}
         self.netcnnlip = nn.Sequential(
             *_conv(nn.Conv3d(3, 96, (5, 7, 7), (1, 2, 2))), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),
             *_conv(nn.Conv3d(96, 256, (1, 5, 5), (1, 2, 2), (0, 1, 1))),

@@ -34,8 +34,11 @@ class Crop:
     adds = frozenset({"crop", "transform", "landmarks", "video"})
 
     def origin(self) -> dict[str, str]:
-        """The crop's id."""
-        return {"crop": self.spec.id}
+        """The crop's id; how far the kept video reaches where its sides don't say so."""
+        made = {"crop": self.spec.id}
+        if self.margin_px != self.margin * self.spec.size:
+            made["margin"] = repr(self.margin)
+        return made
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -74,9 +77,20 @@ class Crop:
         )
 
     def _margin(self, transform: np.ndarray) -> np.ndarray:
-        """The crop's transform, zoomed out around the crop's centre."""
-        zoom = self.margin_px / (self.margin * self.spec.size)
-        centre, wanted = (self.spec.size - 1) / 2, (self.margin_px - 1) / 2
-        out = transform.astype(np.float64) * zoom
-        out[:, 2] += wanted - zoom * centre
-        return out.astype(np.float32)
+        return around(transform, self.spec.size, self.margin, self.margin_px)
+
+
+def around(transform: np.ndarray, size: int, margin: float, margin_px: int) -> np.ndarray:
+    """A crop's transform (2, 3), zoomed out around the crop's centre: source pixels -> kept video.
+
+    Args:
+        transform: source pixels -> crop pixels.
+        size: side of the crop.
+        margin: side of the kept video in sides of the crop.
+        margin_px: its side in pixels.
+    """
+    zoom = margin_px / (margin * size)
+    centre, wanted = (size - 1) / 2, (margin_px - 1) / 2
+    out = transform.astype(np.float64) * zoom
+    out[:, 2] += wanted - zoom * centre
+    return out.astype(np.float32)

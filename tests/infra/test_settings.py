@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.storage import S3, Remote
 from infra.settings import REPO, Settings, settings
 
 
@@ -30,10 +31,19 @@ def test_the_environment_changes_them(tmp_path):
         "FLASHLIPS_MLFLOW_URI": "http://localhost:5000",
         "FLASHLIPS_WORKERS": "2",
         "FLASHLIPS_THREADS": "3",
+        "FLASHLIPS_S3_ENDPOINT": "http://localhost:9000",
+        "FLASHLIPS_S3_PATIENCE": "7",
+        "FLASHLIPS_WORK": str(tmp_path / "work"),
+        "FLASHLIPS_FRAME_CACHE": str(tmp_path / "frames"),
     }
     found = settings(env)
     assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
     assert (found.mlflow_uri, found.workers, found.threads) == ("http://localhost:5000", 2, 3)
+    server = S3("http://localhost:9000", 7.0, (tmp_path / "work").resolve())
+    assert found.s3 == server
+    assert found.frame_cache == (tmp_path / "frames").resolve()
+    assert found.place("s3://bucket/a/b/") == Remote("s3://bucket/a/b", server)
+    assert found.place("a/b") == Path("a/b")
     assert {row["variable"] for row in found.describe()} == set(env)
 
 
@@ -44,6 +54,8 @@ def test_the_environment_changes_them(tmp_path):
         ("FLASHLIPS_WORKERS", "0", "1 or more"),
         ("FLASHLIPS_THREADS", "-1", "1 or more"),
         ("FLASHLIPS_MLFLOW_URI", "localhost", "must be an address"),
+        ("FLASHLIPS_S3_ENDPOINT", "localhost:9000", "must be an address"),
+        ("FLASHLIPS_S3_PATIENCE", "-1", "0 or more"),
     ],
 )
 def test_a_bad_value_names_its_variable(name, value, words):

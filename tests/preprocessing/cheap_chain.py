@@ -60,3 +60,41 @@ def steps(recipe: PreprocessRecipe, store: object) -> list[Placed]:
 def with_scenes(recipe: PreprocessRecipe, store: object) -> list[Placed]:
     probe, *others = steps(recipe, store)
     return [probe, Placed(Scenes(min_s=recipe.min_s)), *others]
+
+
+@dataclass(frozen=True)
+class Grey:
+    """The crops' mean grey, from crops that exist; rejects the one that the environment names."""
+
+    pause_s: float = 0.0
+    name = "grey"
+    needs = frozenset({"crop"})
+    adds = frozenset({"opening"})
+
+    def setup(self) -> None:
+        pass
+
+    def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
+        for clip in clips:
+            calls = os.environ.get("CHEAP_CALLS")
+            if calls:
+                with Path(calls).open("a") as file:
+                    file.write(f"{clip.id}\n")
+            time.sleep(self.pause_s)
+            if clip.id == os.environ.get("CHEAP_REJECT"):
+                yield clip.rejected(self.name, "named", 1.0, 0.0)
+                continue
+            grey = clip.fields["crop"].mean((1, 2, 3)).astype(np.float32)
+            yield clip.having(opening=grey).noting(grey=1)
+
+
+def more(recipe: PreprocessRecipe, store: object) -> list[Placed]:
+    return [Placed(Grey(float(os.environ.get("CHEAP_PAUSE", "0"))), cpus=0.5)]
+
+
+def cheap() -> PreprocessRecipe:
+    return PreprocessRecipe(steps="cheap_chain:steps")
+
+
+def grey() -> PreprocessRecipe:
+    return PreprocessRecipe(steps="cheap_chain:more")

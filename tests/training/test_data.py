@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from core.contracts import BatchRequest, FramePair, Sequence60
+from core.contracts import BatchRequest, FramePair, Sequence60, Window
 from core.errors import InputError
 from core.sample import time_split
-from core.shards import Manifest, read_samples, write_manifest, write_shard
+from core.shards import Manifest, read_manifest, read_samples, write_manifest, write_shard
 from tests.training import dummy
 from training import reading
 
@@ -86,6 +88,122 @@ def test_windows_run_on_and_stay_in_their_part(shards):
         assert frames[:, 5:].min() >= 96, "new frames lie in held-out time"
         assert held["target"][:, 5:].all()
         assert frame_numbers(held["crop_reference"]).max() <= 92
+
+
+VIEWS = [FramePair(), FramePair(min_gap=10), Sequence60(), Sequence60(20, 5, 3), Window(),
+         Window(8, 2)]  # fmt: skip
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_every_view_of_the_same_shard(shards, tmp_path, view, cached):
+    """The contract of views: shapes, one clip a row, training time in batches, held-out targets."""
+    request = BatchRequest(view, FIELDS)
+    loaded = load(shards, cache=tmp_path if cached else None)
+    batch = loaded.batch(request, 50, seed=0, step=0)
+    time = () if isinstance(view, FramePair) else (view.frames,)
+    shown = () if isinstance(view, FramePair) else (view.references,)
+    assert batch["crop"].shape == (50, *time, 4, 4, 3)
+    assert batch["speech"].shape == (50, *time, dummy.DIM)
+    assert batch["opening"].shape == (50, *time)
+    assert batch["opening_reference"].shape == (50, *shown)
+    assert batch["speaker"].shape == (50,)
+    assert batch["speech"].dtype == torch.float32
+    assert frame_numbers(batch["crop"]).max() <= 92
+    assert frame_numbers(batch["crop_reference"]).max() <= 92
+    if time:
+        frames = frame_numbers(batch["crop"]).astype(int)
+        assert (np.diff(frames, axis=1) == 1).all()
+        references = frame_numbers(batch["crop_reference"]).astype(int)
+        assert not ((references >= frames[:, :1]) & (references <= frames[:, -1:])).any()
+    for held in loaded.held_out("held_out", request, samples=6, size=6):
+        late = frame_numbers(held["crop"]) >= 96
+        assert (late[held["target"].numpy()] if time else late).all()
+        assert frame_numbers(held["crop_reference"]).max() <= 92
+    again = loaded.batch(request, 50, seed=0, step=0)
+    assert all(torch.equal(batch[k], again[k]) for k in batch)
+    plain = load(shards).batch(request, 50, seed=0, step=0)
+    assert all(torch.equal(batch[k], plain[k]) for k in batch), "cached or not"
+
+
+def test_a_frame_cache_is_filled_once_and_maps_whole_clips(shards, tmp_path, monkeypatch):
+    seen = []
+
+    def derive(sample):
+        seen.append(sample["key"])
+        return {"twice": 2 * sample["speech"]}
+
+    first = load(shards, derive=derive, cache=tmp_path)
+    order = [s["key"] for s in read_samples(shards)]
+    assert seen == order, "objectives gather statistics: the order is that of the shards"
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.bin")}
+    assert {p.stem for p in files} == set(FIELDS)
+    assert list(tmp_path.iterdir()) == [tmp_path / read_manifest(shards).hash()]
+    for module in ("core.shards", "core.tars"):
+        monkeypatch.setattr(f"{module}.decode_field", _only_info)
+    second = load(shards, derive=derive, cache=tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in files} == files
+    request = BatchRequest(Sequence60(20, 5, 3), ("crop", "twice"))
+    a, b = (x.batch(request, 8, seed=1, step=1) for x in (first, second))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def _only_info(name, data):
+    import json
+
+    assert name == "info", f"{name} was decoded again"
+    return json.loads(data)
+
+
+def test_what_a_frame_cache_refuses(shards, tmp_path):
+    with pytest.raises(InputError, match="has no mask"):
+        reading.load(shards, ("mask",), cache=tmp_path / "a")
+    assert not list((tmp_path / "a").rglob("mask.*"))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="can't write"):
+        load(shards, cache=tmp_path / "file")
+    sample = {"key": "x", "info": {"clip": "x", "speaker": "x", "first_frame": 0, "clip_frames": 9},
+              "speech": np.zeros((9, 2)), "opening": np.zeros(8)}  # fmt: skip
+    shard = write_shard(tmp_path / "odd" / "s.tar", [sample])
+    write_manifest(tmp_path / "odd", Manifest({}, [shard]))
+    with pytest.raises(InputError, match="unequal length"):
+        reading.load(tmp_path / "odd", ("speech", "opening"), cache=tmp_path / "b")
+
+
+def test_a_union_of_shards_trains_as_one_set(shards, tmp_path):
+    extra = [
+        {"key": s["key"], "info": s["info"], "pose": np.stack([s["opening"]] * 3, 1)}
+        for s in read_samples(shards)
+    ]
+    side = tmp_path / "side"
+    file = write_shard(side / "s.tar", extra)
+    parents = (read_manifest(shards).hash(),)
+    write_manifest(side, Manifest({}, [file], parents=parents, fields=("pose",)))
+    needs = ("opening", "pose")
+    assert reading.check_shards((shards, side), needs, {})["crop"] == "dummy@4"
+    with pytest.raises(InputError, match="has no pose"):
+        reading.check_shards(shards, needs, {})
+    for cache in (None, tmp_path / "cache"):
+        loaded = reading.load((shards, side), needs, cache=cache)
+        batch = loaded.batch(BatchRequest(FramePair(), needs), 20, seed=0, step=0)
+        assert torch.equal(batch["pose"][:, 1], batch["opening"])
+
+
+def test_a_bucket_trains_like_a_folder(shards, tmp_path, nothing, s3):
+    from training.job import train_here
+
+    for file in shards.iterdir():
+        (s3.place("set") / file.name).upload(file)
+    request = BatchRequest(FramePair(), FIELDS)
+    a, b = (load(x).batch(request, 8, seed=0, step=0) for x in (shards, s3.place("set")))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    there = train_here(dummy.recipe(steps=2), (s3.place("set"),), {}, tmp_path / "s3", nothing)
+    here = train_here(dummy.recipe(steps=2), shards, {}, tmp_path / "here", nothing)
+    assert there.data == here.data
+    names = sorted(p.name for p in Path(here.uri).glob("*.safetensors"))
+    assert names
+    for name in names:
+        assert Path(there.uri, name).read_bytes() == Path(here.uri, name).read_bytes()
 
 
 def test_clips_shorter_than_the_window_mark_what_counts(tmp_path):
