@@ -79,13 +79,8 @@ def test_both_engines_give_the_same_bytes(made, recipe, all_weights, clips):
 
 
 def test_the_plain_recipe_has_none_of_it():
-    names = [placed.step.name for placed in flashlips().chain(Store(()))]
-    assert names == [
-        "probe", "segment", "read", "track", "crop", "masks", "expression", "viseme", "latents",
-        "speech",
-    ]  # fmt: skip
-    everything = [placed.step.name for placed in flashlips_paper().chain(Store(()))]
-    assert everything == [*names[:4], "sync", "crop", "quality", *names[5:], "emotion"]
+    names = {placed.step.name for placed in flashlips().chain(Store(()))}
+    assert not names & {"sync", "quality", "emotion"}
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from preprocessing.recipes import (
 )
 from preprocessing.run import preprocess
 
-NANO = "probe segment read track crop masks expression viseme latents speech"
+NANO = "probe segment read track window crop masks expression viseme latents speech"
 PAPER = (
-    "probe scenes segment read track one_face length pose_limits sharpness crop parsing masks "
-    "identity expression viseme latents speech"
+    "probe scenes segment read track window one_face length pose_limits sharpness sync crop quality "
+    "parsing masks identity expression viseme latents speech emotion"
 )
 
 
@@ -41,7 +41,7 @@ def test_nano_has_no_step_more_and_the_paper_has_them_in_order():
 def test_fields_are_set_from_the_command_line():
     settings = ["faces=insightface", "reader=decord", "filters.yaw=40", "parsing=landmarks"]
     recipe = recipes.override(flashlips(), settings)
-    assert names(recipe) == "probe segment read track pose_limits crop parsing masks " + (
+    assert names(recipe) == "probe segment read track window pose_limits crop parsing masks " + (
         "expression viseme latents speech"
     )
     with pytest.raises(InputError, match="faces='retina': must be mesh or insightface"):
