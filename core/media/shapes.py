@@ -55,6 +55,9 @@ TOP: tuple[tuple[float, float, float], ...] = ((0.2819, 0.2250, 0.0752), (0.0, 0
 STEADY = 3.0
 """Smoothing of masks over time: sigma in frames."""
 
+OUTLINE = 0.04
+"""Width of the mask's rim that is not pasted, in sides of the crop."""
+
 JAW_DROP = 0.15
 """How far the chin of a wide-open mouth lies below that of a closed one, face heights."""
 
@@ -222,8 +225,9 @@ def mouth_box(landmarks: np.ndarray, size: int, margin: float = 0.25) -> tuple[i
 def paste_alpha(shape: np.ndarray, size: int, feather: float = 0.06) -> np.ndarray:
     """How much of the crop goes into the frame, (size, size) float32 in [0, 1].
 
-    1 deep inside the lower-face mask, falling smoothly to 0 at its edge; 0 outside of it and at the
-    crop's border.
+    1 deep inside the lower-face mask, falling smoothly to 0 short of its edge: there lies the
+    face's outline, and an edit that puts it a pixel elsewhere leaves a streak of background. 0
+    outside of it and at the crop's border.
 
     Args:
         shape: the mask (size, size) bool, or landmarks (468, 3) in crop pixels.
@@ -233,7 +237,7 @@ def paste_alpha(shape: np.ndarray, size: int, feather: float = 0.06) -> np.ndarr
     mask = shape if shape.shape == (size, size) else lower_face_mask(shape, size)
     inside = np.pad(mask[1:-1, 1:-1].astype(np.uint8), 1)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - 1
-    slope = np.clip(depth / (feather * size), 0, 1)
+    slope = np.clip((depth - OUTLINE * size) / (feather * size), 0, 1)
     return (slope * slope * (3 - 2 * slope)).astype(np.float32)
 
 

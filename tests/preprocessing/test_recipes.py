@@ -21,8 +21,8 @@ from preprocessing.run import preprocess
 
 NANO = "probe segment read track window crop masks expression viseme latents speech"
 PAPER = (
-    "probe scenes segment read track window one_face length pose_limits sharpness sync crop quality "
-    "parsing masks identity expression viseme latents speech emotion"
+    "probe scenes segment read track window one_face length pose_limits sharpness sync crop "
+    "quality parsing masks identity expression viseme latents speech emotion"
 )
 
 
