@@ -250,8 +250,9 @@ class _Run:
 
     def _sweep(self) -> None:
         """Lets go of what the shards hold now; notes stay, for a rerun with more inputs."""
-        for tar in self.folder.glob("*.tar"):
-            tar.unlink()
+        halves = [*self.out.glob(".*.part*"), *self.folder.glob(".*.part*")]  # of killed runs
+        for path in [*self.folder.glob("*.tar"), *halves]:
+            path.unlink(missing_ok=True)
         for other in self.folder.parent.iterdir() if self.folder.exists() else ():
             if other != self.folder:
                 shutil.rmtree(other, ignore_errors=True)
