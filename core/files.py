@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -32,9 +33,9 @@ def atomic(path: Place) -> Iterator[Path]:
         probe = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         probe.touch()
     except OSError as error:
-        raise InputError(
-            f"can't write {path}: {error.strerror or error}; choose a folder you may write to"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room, then run again" if full else "choose a folder you may write to"
+        raise InputError(f"can't write {path}: {error.strerror or error}; {advice}") from error
     try:
         yield probe
         probe.replace(path)

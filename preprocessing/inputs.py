@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
 import os
 import pkgutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,10 +51,10 @@ class File:
         """Looks at a file without opening it."""
         name = printable(path.name if path == root else os.path.relpath(path, root))
         try:
-            stat = path.stat()
+            status = path.stat()
         except OSError:
             return cls(path, name, -1, -1, os.path.lexists(path))
-        return cls(path, name, stat.st_size, stat.st_mtime_ns, True)
+        return cls(path, name, status.st_size, status.st_mtime_ns, True)
 
     @property
     def stamp(self) -> list[int]:
@@ -194,6 +196,9 @@ class _Hashes:
         write_json(self.path, self.known)
 
     def of(self, file: File) -> str:
+        if not stat.S_ISREG(file.path.stat().st_mode):
+            # A named pipe would be waited for without end.
+            raise OSError(errno.EINVAL, "it is no regular file", str(file.path))
         if self.known.get(file.name, [])[:2] != file.stamp:
             self.known[file.name] = [*file.stamp, content_hash(file.path)]
             self.fresh += 1

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from core.clip import Clip
-from preprocessing.pack import keep
-from preprocessing.plan import Placed, Work, do, ready
+from preprocessing.guard import Guard
+from preprocessing.plan import Placed, Work
 
 
 def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterator[Work]:
@@ -21,7 +21,6 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
     Yields:
         Every finished part, its sample written, without fields.
     """
-    steps = ready(chain)
-    for clip in clips:
-        for part in do(steps, Work(clip.id, clip)):
-            yield keep(part, folder)
+    with Guard(chain, folder) as guard:
+        for clip in clips:
+            yield from guard.do(Work(clip.id, clip))

@@ -6,9 +6,10 @@ Both runners use ``setup`` and ``do``; they differ only in where those calls hap
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -30,6 +31,8 @@ class Placed:
         gpus: share of a GPU of one worker; ignored where there is none.
         batch: clips handed to a worker at once; nets still see one clip at a time.
         workers: how many at most; 0 is as many as the machines hold.
+        limit_s: longest that one clip may take in it, in seconds; a bound on what hangs, not on
+            what is slow: a codec of a billion weights on a processor needs more.
     """
 
     step: Step
@@ -37,6 +40,7 @@ class Placed:
     gpus: float = 0.0
     batch: int = 1
     workers: int = 0
+    limit_s: float = 900.0
 
     @property
     def place(self) -> tuple[float, float, int, int]:
@@ -113,17 +117,25 @@ def ready(chain: Iterable[Placed]) -> list[Step]:
     return steps
 
 
-def do(steps: Sequence[Step], work: Work) -> Iterator[Work]:
+def do(
+    steps: Sequence[Step], work: Work, tell: Callable[[str], None] = lambda name: None
+) -> Iterator[Work]:
     """Takes one clip through steps, one part to the end before the next: memory stays constant.
 
     A step that raises drops this clip as failed and nothing else. A step that gives nothing for a
     clip is our mistake, but the clip still gets its row.
+
+    Args:
+        steps: set up.
+        work: the clip.
+        tell: told the name of a step before it starts.
     """
     if work.clip.drop or not steps:
         yield work
         return
+    tell(steps[0].name)
     for part in _one(steps[0], work):
-        yield from do(steps[1:], part)
+        yield from do(steps[1:], part, tell)
 
 
 def _one(step: Step, work: Work) -> list[Work]:
@@ -132,6 +144,10 @@ def _one(step: Step, work: Work) -> list[Work]:
     try:
         clips = list(step([clip]))
     except Exception as error:  # one clip's trouble must not end the others' run
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"step {step.name}: {error.strerror}; make room, then run again"
+            ) from error  # the disk's trouble, not this clip's: every clip would fail
         if isinstance(error, InputError):
             log.debug("%s: %s: %s", clip.source, step.name, error)
         else:

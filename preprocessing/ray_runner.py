@@ -18,24 +18,25 @@ from ray.exceptions import RayTaskError
 
 from core.clip import Clip
 from core.errors import InputError
-from preprocessing.pack import keep
-from preprocessing.plan import Placed, Work, do, ready
+from preprocessing.guard import Guard
+from preprocessing.plan import Placed, Work
 
 Batch = dict[str, Any]
 
 
 class _Worker:
-    """One actor: holds its steps set up, takes pickled work, gives pickled work."""
+    """One actor: guards the process that holds its steps; takes and gives pickled work.
+
+    Without the guard a file that crashes its actor would be tried again for ever.
+    """
 
     def __init__(self, chain: Sequence[Placed], folder: str | None) -> None:
-        self.steps = ready(chain)
-        self.folder = None if folder is None else Path(folder)
+        self.guard = Guard(chain, None if folder is None else Path(folder))
 
     def __call__(self, batch: Batch) -> Iterator[Batch]:
         for data in batch["work"]:
-            for part in do(self.steps, pickle.loads(data)):
-                done = part if self.folder is None else keep(part, self.folder)
-                yield {"work": [pickle.dumps(done)]}
+            for part in self.guard.do(pickle.loads(data)):
+                yield {"work": [pickle.dumps(part)]}
 
 
 def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterator[Work]:
@@ -75,12 +76,15 @@ def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.d
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     machines = ray.cluster_resources()
     cores, gpus = machines.get("CPU", 1.0), machines.get("GPU", 0.0)
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    smallest = min((count for count in nodes if count), default=1.0)
     pools = [list(group) for _, group in itertools.groupby(chain, key=lambda p: p.place)]
     # One block an input, so that a long clip holds up only its own worker.
     data: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     for i, pool in enumerate(pools):
         first = pool[0]
-        cpus = min(first.cpus, cores / len(pools))  # all pools run at once and must fit together
+        # All pools run at once and must fit together, on any node that may be the last one left.
+        cpus = min(first.cpus, smallest / len(pools))
         most = first.workers or max(1, int(cores / len(pools) / cpus))
         last = i == len(pools) - 1
         data = data.map_batches(

@@ -308,8 +308,11 @@ class Run:
 
     def _sweep(self) -> None:
         """Lets go of what the shards hold now; notes stay, for a rerun with more inputs."""
-        for tar in self.folder.glob("*.tar"):
-            tar.unlink()
+        halves = [*self.folder.glob(".*.part*")]  # of killed runs
+        if isinstance(self.out, Path):
+            halves += self.out.glob(".*.part*")
+        for path in [*self.folder.glob("*.tar"), *halves]:
+            path.unlink(missing_ok=True)
         shutil.rmtree(self.folder / pack.SHARDS, ignore_errors=True)
         for other in self.folder.parent.iterdir() if self.folder.exists() else ():
             if other != self.folder:

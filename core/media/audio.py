@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from core.media.video import opened
 
 QUIET_DB = -55.0
 """Below this level, relative to full scale, nothing counts as speech."""
+LATEST_S = 600.0
+"""Sound and picture further apart than this are no recording but a damaged clock."""
 SHORTEST_PAUSE_S = 0.16
 """Closures of plosives are shorter; they are no silence."""
 
@@ -35,25 +40,65 @@ def read_sound(path: Path, rate: int = 16_000) -> np.ndarray:
     Raises:
         InputError: unreadable, or without any sound.
     """
+    return np.concatenate(list(sound_blocks(path, rate)))
+
+
+def sound_blocks(path: Path, rate: int = 16_000) -> Iterator[np.ndarray]:
+    """``read_sound`` in pieces, for sound that is longer than memory is large.
+
+    Yields:
+        (n,) float32 in [-1, 1]; joined they are the whole sound.
+
+    Raises:
+        InputError: as ``read_sound``; or sound and picture are minutes apart.
+    """
     with opened(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path} has no sound track; give a file with sound")
-        track = container.streams.audio[0]
         resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
-        pieces: list[np.ndarray] = []
-        first: float | None = None
-        for frame in container.decode(track):
-            assert isinstance(frame, av.AudioFrame)
-            first = frame.time if first is None else first
-            pieces += [block.to_ndarray().ravel() for block in resampler.resample(frame)]
-        pieces += [block.to_ndarray().ravel() for block in resampler.resample(None)]
-        late = _late(container, first)
-    sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    if not len(sound):
+        heard = skip = 0
+        for index, frame in enumerate(itertools.chain(container.decode(audio=0), [None])):
+            if index == 0 and frame is not None:
+                shift = round(_late(container, frame.time) * rate)
+                if abs(shift) > LATEST_S * rate:
+                    raise InputError(
+                        f"{path}: its sound starts {shift / rate:.0f} s after its picture, the "
+                        "clocks are damaged; give another copy"
+                    )
+                skip = max(0, -shift)
+                yield np.zeros(max(0, shift), np.float32)
+            for block in resampler.resample(frame):
+                piece = block.to_ndarray().ravel()
+                heard += len(piece)
+                cut, skip = piece[skip:], max(0, skip - len(piece))
+                yield np.clip(cut, -1, 1).astype(np.float32)
+    if not heard:
         raise InputError(f"{path} has an empty sound track; give a file with sound")
-    shift = round(late * rate)
-    sound = np.pad(sound, (shift, 0)) if shift > 0 else sound[-shift:]
-    return np.clip(sound, -1, 1).astype(np.float32)
+
+
+class SpooledSound:
+    """Sound in an unnamed file on disk, cut like an array: an hour of it is 230 MB.
+
+    Args:
+        blocks: (n,) float32 each.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as this value
+        self._count = 0
+        for block in blocks:
+            self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
+            self._count += len(block)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """A stretch of it, (n,) float32."""
+        start, stop, step = part.indices(self._count)
+        assert step == 1, "sound is cut in stretches"
+        self._file.seek(4 * start)
+        return np.frombuffer(self._file.read(4 * max(0, stop - start)), np.float32).copy()
 
 
 def _late(container: Any, first: float | None) -> float:

@@ -8,6 +8,7 @@ playlist dressed as a video can't make the library read anything else.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from core.media.writing import VideoWriter, encode_mp4
 
 __all__ = [
     "FrameReader",
+    "Tally",
     "VideoInfo",
     "VideoWriter",
     "decode_mp4",
@@ -36,6 +38,7 @@ __all__ = [
     "rate",
     "read_frames",
     "read_frames_at",
+    "tally",
     "turn",
     "untagged_hd",
 ]
@@ -77,6 +80,21 @@ class VideoInfo:
     duration_s: float
     has_sound: bool
     rotation: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What lies in a video file, counted; what it says about itself may be wrong.
+
+    Attributes:
+        frames: encoded frames of the picture.
+        picture_s: where the last of them ends, seconds from the first.
+        end_s: where the last packet of any track ends.
+    """
+
+    frames: int
+    picture_s: float
+    end_s: float
 
 
 @contextmanager
@@ -132,6 +150,29 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
+def tally(path: Path) -> Tally:
+    """Counts what a file holds, without decoding: some milliseconds a minute of video.
+
+    Raises:
+        InputError: no readable video in it.
+    """
+    with opened(path) as container:
+        stream = picture(container, path)
+        zero, shown_s = _start(stream), 1 / float(_rate(stream))
+        frames, picture_s, end_s = 0, 0.0, 0.0
+        for packet in container.demux():
+            at = packet.dts if packet.pts is None else packet.pts
+            ours = packet.stream.index == stream.index and packet.size > 0
+            frames += ours
+            if at is None or packet.time_base is None:
+                picture_s = max(picture_s, frames * shown_s)  # a bare stream has no clock
+                continue
+            if ours:
+                picture_s = max(picture_s, float(at * packet.time_base) - zero + shown_s)
+            end_s = max(end_s, float((at + (packet.duration or 0)) * packet.time_base) - zero)
+        return Tally(frames, picture_s, max(end_s, picture_s))
+
+
 def read_frames(
     path: Path, start_s: float | None = None, end_s: float | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
@@ -149,30 +190,12 @@ def read_frames(
         InputError: no readable video; or, after its last frame, a file with clearly fewer frames
             than promised.
     """
-    with opened(path) as container:
-        stream = picture(container, path)
-        half = 0.5 / float(_rate(stream))
-        zero = _start(stream)
-        if start_s and start_s > 1:
-            # A second early: B-frames and coarse indexes may land behind the asked time.
-            assert stream.time_base is not None
-            container.seek(int((zero + start_s - 1) / stream.time_base), stream=stream)
-        count = 0
-        for frame in container.decode(stream):
-            time = count * 2 * half if frame.time is None else frame.time - zero
-            count += 1
-            if start_s is not None and time < start_s - half:
-                continue
-            if end_s is not None and time >= end_s - half:
-                return
-            yield time, _pixels(frame)
-        if count == 0:
-            raise InputError(f"{path} has no complete video frame; give a complete video file")
-        if not start_s and count < WHOLE * stream.frames - 1:
-            raise InputError(
-                f"{path} is cut off: it holds {count} of {stream.frames} promised frames; "
-                "give the complete file"
-            )
+    for time, half, frame in _decoded(path, start_s):
+        if start_s is not None and time < start_s - half:
+            continue
+        if end_s is not None and time >= end_s - half:
+            return
+        yield time, _pixels(frame)
 
 
 def read_frames_at(
@@ -182,6 +205,8 @@ def read_frames_at(
     read: FrameReader | None = None,
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Frames at a constant rate: for each output time the source frame nearest to it.
+
+    Only frames that are given are turned into pixels: of 240 a second, 25 cost that.
 
     Args:
         path: of the file.
@@ -195,21 +220,63 @@ def read_frames_at(
     Raises:
         InputError: as ``read_frames``.
     """
-    start, end = span_s if span_s is not None else (0.0, None)
+    start, end = span_s if span_s is not None else (0.0, math.inf)
     step, k = 1 / fps, 0
-    last: tuple[float, np.ndarray] | None = None
-    gap = step
-    for time, frame in (read or read_frames)(path, start, end):
-        if last is not None:
-            gap = time - last[0]
-            while start + k * step < (last[0] + time) / 2 - 1e-6:
-                yield start + k * step, last[1]
+    frames, pixels_of = _source(path, start, end, read)
+    gap, last = step, -math.inf
+    shown: Any = None
+    pixels: np.ndarray | None = None
+    for time, frame in frames:
+        if shown is not None:
+            gap = time - last
+            while start + k * step < min((last + time) / 2 - 1e-6, end - step / 2):
+                pixels = pixels_of(shown) if pixels is None else pixels
+                yield start + k * step, pixels
                 k += 1
-        last = (time, frame)
-    stop = end if end is not None else (last[0] + gap if last else 0.0)
-    while last is not None and start + k * step < min(stop, last[0] + gap) - step / 2:
-        yield start + k * step, last[1]
+            if start + k * step >= end - step / 2:
+                return
+        last, shown, pixels = time, frame, None
+    while shown is not None and start + k * step < min(end, last + gap) - step / 2:
+        pixels = pixels_of(shown) if pixels is None else pixels
+        yield start + k * step, pixels
         k += 1
+
+
+def _source(
+    path: Path, start: float, end: float, read: FrameReader | None
+) -> tuple[Iterator[tuple[float, Any]], Callable[[Any], np.ndarray]]:
+    """Frames with their times, and what makes pixels of one: a reader gives pixels already."""
+    if read is None:
+        return ((time, frame) for time, _, frame in _decoded(path, start)), _pixels
+    return read(path, start, None if math.isinf(end) else end), lambda pixels: pixels
+
+
+def _decoded(path: Path, start_s: float | None) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    """(time, half a frame's time, frame) from the start, or from before ``start_s``.
+
+    Raises:
+        InputError: as ``read_frames``.
+    """
+    with opened(path) as container:
+        stream = picture(container, path)
+        half = 0.5 / float(_rate(stream))
+        zero = _start(stream)
+        if start_s and start_s > 1:
+            # A second early: B-frames and coarse indexes may land behind the asked time.
+            assert stream.time_base is not None
+            container.seek(int((zero + start_s - 1) / stream.time_base), stream=stream)
+        count = 0
+        for frame in container.decode(stream):
+            time = count * 2 * half if frame.time is None else frame.time - zero
+            count += 1
+            yield time, half, frame
+        if count == 0:
+            raise InputError(f"{path} has no complete video frame; give a complete video file")
+        if not start_s and count < WHOLE * stream.frames - 1:
+            raise InputError(
+                f"{path} is cut off: it holds {count} of {stream.frames} promised frames; "
+                "give the complete file"
+            )
 
 
 def decode_mp4(data: bytes) -> np.ndarray:

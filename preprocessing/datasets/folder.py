@@ -21,7 +21,8 @@ SUFFIXES = frozenset(
 def clips(root: Path) -> Iterator[Clip]:
     """One clip a file, in the order of their paths.
 
-    Links to folders are followed, each real folder once, so loops end.
+    Links to folders are followed, each real folder once, so loops end. A folder that may not be
+    looked into is a failed clip of its own: what it holds would be lost without a word.
 
     Args:
         root: a folder, or one video file.
@@ -29,13 +30,17 @@ def clips(root: Path) -> Iterator[Clip]:
     Raises:
         InputError: nothing at ``root``, or no video file below it.
     """
+    closed: list[OSError] = []
     if root.is_file():
         found = [root]
     elif root.is_dir():
-        found = sorted(_walk(root), key=lambda path: path.relative_to(root).parts)
+        found = sorted(_walk(root, closed), key=lambda path: path.relative_to(root).parts)
     else:
         raise InputError(f"no file or folder at {root}; check --source")
-    if not found:
+    for error in sorted(closed, key=lambda e: str(e.filename)):
+        why = InputError(f"can't look into this folder: {error.strerror}; check its permissions")
+        yield Clip(id="", source=str(error.filename)).failed("discover", why)
+    if not found and not closed:
         raise InputError(
             f"no video file below {root}; known suffixes: {' '.join(sorted(SUFFIXES))}"
         )
@@ -43,9 +48,9 @@ def clips(root: Path) -> Iterator[Clip]:
         yield Clip(id="", source=str(path), facts={"speaker": path.stem})
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, closed: list[OSError]) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
-    for folder, names, files in os.walk(root, followlinks=True):
+    for folder, names, files in os.walk(root, onerror=closed.append, followlinks=True):
         status = Path(folder).stat()
         place = (status.st_dev, status.st_ino)
         if place in seen:

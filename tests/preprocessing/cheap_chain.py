@@ -49,11 +49,12 @@ class Tile:
 
 def steps(recipe: PreprocessRecipe, store: object) -> list[Placed]:
     pause = float(os.environ.get("CHEAP_PAUSE", "0"))
+    limit_s = float(os.environ.get("CHEAP_LIMIT", "900"))
     return [
-        Placed(Probe(min_s=recipe.min_s)),
-        Placed(Segment(longest_s=recipe.segment_s)),
-        Placed(Read(no_sound=recipe.no_sound)),
-        Placed(Tile(pause), cpus=0.5),
+        Placed(Probe(min_s=recipe.min_s), limit_s=limit_s),
+        Placed(Segment(longest_s=recipe.segment_s), limit_s=limit_s),
+        Placed(Read(no_sound=recipe.no_sound), limit_s=limit_s),
+        Placed(Tile(pause), cpus=0.5, limit_s=limit_s),
     ]
 
 

@@ -40,7 +40,7 @@ def test_every_bad_file_is_a_row_and_the_run_goes_on(tmp_path, video, cheap):
         "bug.mp4": ("failed", "tile"),
         "empty.mp4": ("failed", "probe"),
         "text.mp4": ("failed", "probe"),
-        "cut.mp4": ("failed", "read"),
+        "cut.mp4": ("rejected", "probe"),
         "list.mp4": ("failed", "probe"),
         "concat.mp4": ("failed", "probe"),
     }
