@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import torch
-from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification, Wav2Vec2Model
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    Wav2Vec2Config,
+    Wav2Vec2ForSequenceClassification,
+    Wav2Vec2Model,
+)
 
 
 def _config(**changes):
@@ -31,4 +37,18 @@ def emotion(folder, labels=("angry", "disgust", "fear", "happy", "neutral", "sad
         label2id={label: i for i, label in enumerate(labels)},
     )
     Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def segformer(folder, labels):
+    """A randomly initialised SegFormer, saved as the published one is."""
+    torch.manual_seed(0)
+    config = SegformerConfig(
+        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[8, 16],
+        patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2],
+        decoder_hidden_size=16, id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )  # fmt: skip
+    SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text('{"size": {"height": 96, "width": 96}}')
     return folder

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from core.errors import InputError
+from core.media.parsing import CLASSES
 from core.shards import read_manifest, read_samples
 from core.weights import Store
 from models.experts.syncnet import SyncNet
@@ -18,12 +19,24 @@ from tests.models import crc_weights, tiny
 
 
 @pytest.fixture(scope="module")
-def recipe():
-    """All of the paper's steps, small. The untrained sync net's word is noted and never obeyed."""
+def all_weights(tmp_path_factory, store):
+    folder = tmp_path_factory.mktemp("weights")
+    tiny.wav2vec2(folder / "tiny")
+    tiny.emotion(folder / "voice")
+    tiny.segformer(folder / "parser", CLASSES)
+    save_file(crc_weights.filled(SyncNet()).state_dict(), folder / "syncnet_v2.safetensors")
+    return Store((folder, *store.folders))
+
+
+@pytest.fixture(scope="module")
+def recipe(all_weights):
+    """All of the paper's steps, small. What untrained nets say is noted, never obeyed."""
     return replace(
         flashlips_paper(),
         crop=flashlips_debug().crop,
         min_face=48.0,
+        parsing_weights=str(all_weights.folders[0] / "parser"),
+        lips_from="landmarks",
         speech="wav2vec2:tiny#1,2+log-mel",
         emotion="voice",
         sync_confidence=0.0,
@@ -32,15 +45,6 @@ def recipe():
         jitter=2,
         latents="uint8",
     )
-
-
-@pytest.fixture(scope="module")
-def all_weights(tmp_path_factory, store):
-    folder = tmp_path_factory.mktemp("weights")
-    tiny.wav2vec2(folder / "tiny")
-    tiny.emotion(folder / "voice")
-    save_file(crc_weights.filled(SyncNet()).state_dict(), folder / "syncnet_v2.safetensors")
-    return Store((folder, *store.folders))
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,7 @@ def test_a_real_clip_gets_every_measure(made, recipe, all_weights, clips, cut):
     assert origin["speech"].startswith("wav2vec2:tiny@")
     assert origin["speech"].endswith("#1,2+log-mel")
     assert origin["emotion"].startswith("voice@")
+    assert origin["parsing"].startswith("segformer@")
     assert origin["latents"] == "uint8"
     (sample,) = read_samples(made / "local")
     count = len(sample["crop"])
@@ -66,6 +71,7 @@ def test_a_real_clip_gets_every_measure(made, recipe, all_weights, clips, cut):
     assert sample["variants"].shape == (count, 3, 5)
     assert sample["speech"].shape == (count, 32 + 320)
     assert sample["emotion"].shape == (7,)
+    assert sample["parsing"].shape == (count, 128, 128)
     facts = sample["info"]["facts"]
     assert {"sync_offset", "sync_confidence", "quality", "emotion"} <= facts.keys()
 

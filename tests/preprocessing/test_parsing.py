@@ -18,6 +18,7 @@ from models.experts.face import FaceMesh
 from models.experts.parsing import SegFormer
 from preprocessing.steps.masks import Masks, latent_mask
 from preprocessing.steps.parsing import Parsing
+from tests.models import tiny
 
 SIZE, COUNT = 64, 3
 
@@ -32,29 +33,12 @@ def clip():
     return Clip("x", "x", fields=fields)
 
 
-def tiny(folder, labels):
-    """A randomly initialised SegFormer, saved as the published one is."""
-    import torch
-    from transformers import SegformerConfig, SegformerForSemanticSegmentation
-
-    torch.manual_seed(0)
-    config = SegformerConfig(
-        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[8, 16],
-        patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[2, 2],
-        decoder_hidden_size=16, id2label=dict(enumerate(labels)),
-        label2id={name: i for i, name in enumerate(labels)},
-    )  # fmt: skip
-    SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text('{"size": {"height": 96, "width": 96}}')
-    return folder
-
-
 def test_segformer_from_a_folder_gives_our_ids(tmp_path, clip, monkeypatch):
     def refuse(*_):
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    step = Parsing("segformer", Store(()), str(tiny(tmp_path / "net", CLASSES)))
+    step = Parsing("segformer", Store(()), str(tiny.segformer(tmp_path / "net", CLASSES)))
     step.setup()
     (one,) = step([clip])
     labels = one.fields["parsing"]
@@ -67,8 +51,8 @@ def test_segformer_from_a_folder_gives_our_ids(tmp_path, clip, monkeypatch):
 
 def test_the_nets_own_order_of_classes_does_not_matter(tmp_path, clip):
     names = [{"l_eye": "left_eye", "u_lip": "upper_lip"}.get(name, name) for name in CLASSES]
-    straight = SegFormer(str(tiny(tmp_path / "a", names)), Store(()))
-    turned = SegFormer(str(tiny(tmp_path / "b", names[::-1])), Store(()))
+    straight = SegFormer(str(tiny.segformer(tmp_path / "a", names)), Store(()))
+    turned = SegFormer(str(tiny.segformer(tmp_path / "b", names[::-1])), Store(()))
     crop = clip.fields["crop"][0]
     # The same net with its names reversed: the same maps with ids reversed.
     assert np.array_equal(straight.parse(crop), 18 - turned.parse(crop))
@@ -80,7 +64,7 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"no folder with config\.json"):
         SegFormer(str(tmp_path / "nothing"), Store(()))
     with pytest.raises(InputError, match="none of a face"):
-        SegFormer(str(tiny(tmp_path / "c", ["background", "cat"])), Store(()))
+        SegFormer(str(tiny.segformer(tmp_path / "c", ["background", "cat"])), Store(()))
 
 
 def test_polygons_need_no_weights_and_give_the_lips(clip):

@@ -196,7 +196,7 @@ def test_a_real_clip_becomes_a_whole_sample(made, clips, store, cut):
     preprocess("folder", made / "raw", made / "out", flashlips_debug(), store=store)
     origin = read_manifest(made / "out").origin
     assert origin["crop"] == "flashlips@128"
-    assert origin["mask"] == "lower_face@1"
+    assert origin["mask"] == "lower_face@2"
     assert origin["speech"] == "log-mel"
     assert origin["codec"].startswith("slim@")
     (sample,) = read_samples(made / "out")
