@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CLIP ?=
 
-.PHONY: help setup demo test check ci nano learn codec bench clean
+.PHONY: help setup demo test check ci fuzz chaos nano learn codec bench clean
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -35,6 +35,13 @@ check: $(READY) ## style, types, import contracts
 ci: check test ## what CI runs
 	$(BIN)/python -m pytest tests -m slow
 	$(BIN)/flashlips demo
+
+fuzz: $(READY) ## 240 damaged files through preprocessing (FUZZ_SEED=1 for others)
+	FUZZ_FILES=$${FUZZ_FILES:-240} $(BIN)/python -m pytest tests/integration/test_fuzz.py -m slow
+
+chaos: $(READY) ## kill -9 of preprocessing at ten seeded moments, and a Ray node taken away
+	CHAOS_KILLS=$${CHAOS_KILLS:-10} $(BIN)/python -m pytest -m slow \
+		tests/integration/test_chaos.py tests/integration/test_ray_cluster.py
 
 codec: $(READY) ## train the slim codec again (needs the TAEF2 weights and runs/corpus; PICTURES=folders adds clips)
 	$(BIN)/flashlips codec --out checkpoints/codec-slim $(if $(PICTURES),--real $(PICTURES)) --rendered runs/corpus

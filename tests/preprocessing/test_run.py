@@ -106,6 +106,27 @@ def test_a_finished_folder_is_recognised_and_new_inputs_cost_only_themselves(
     assert shards(tmp_path / "fresh") == shards(out)
 
 
+def test_a_rerun_opens_no_video_and_a_new_input_only_itself(
+    raw, tmp_path, cheap, video, monkeypatch
+):
+    """Hashes are kept by name, size and time; the audit hook sees every opening of this process."""
+    preprocess("folder", raw, tmp_path / "out", cheap)
+    opened: list[str] = []
+
+    def note(event, args):
+        if event == "open" and str(args[0]).endswith(".mp4"):
+            opened.append(Path(str(args[0])).name)
+
+    sys.addaudithook(note)
+    preprocess("folder", raw, tmp_path / "out", cheap)
+    assert opened == []
+    video(tmp_path / "new.mp4", seed=9).rename(raw / "new.mp4")
+    os.utime(raw / "clip 1.mp4", ns=(0, 0))
+    opened.clear()
+    preprocess("folder", raw, tmp_path / "out", cheap)
+    assert set(opened) == {"new.mp4", "clip 1.mp4"}
+
+
 def test_another_recipe_does_not_overwrite(raw, tmp_path, cheap):
     preprocess("folder", raw, tmp_path / "out", cheap)
     with pytest.raises(InputError, match="made in another way"):

@@ -13,6 +13,7 @@ from core.media.crop import CropSpec
 from core.media.video import decode_mp4
 from core.sample import SCHEMA
 from core.shards import read_manifest, read_samples
+from core.testing import dummy_video
 from core.weights import Store
 from models.experts.face import Face
 from preprocessing.recipes import flashlips, flashlips_debug
@@ -228,14 +229,18 @@ def test_a_real_clip_becomes_a_whole_sample(made, clips, store, cut):
 
 
 @pytest.mark.ray
-def test_nets_give_the_same_bytes_on_ray(tmp_path, clips, store, cut):
-    (tmp_path / "raw").mkdir()
-    for name in ("LipNet__bbaf2n.mpg", "LipNet__lbax4n.mpg"):
-        cut(clips / name, tmp_path / "raw" / f"{name}.mp4")
+def test_nets_give_the_same_bytes_on_ray(tmp_path, store):
+    """Mesh, masks, latents and speech of drawn faces: as bytes, in a loop and on actors."""
+    raw = tmp_path / "raw"
+    for i, size in enumerate([(320, 240), (300, 260)]):
+        dummy_video(raw / f"{i}.mp4", 1.0 + 0.2 * i, size=size, face=True)
     recipe = flashlips() if store.has("whisper_tiny_en") else flashlips_debug()
     found = []
     for engine in ("local", "ray"):
         out = tmp_path / engine
-        preprocess("folder", tmp_path / "raw", out, recipe, engine, store)
+        preprocess("folder", raw, out, recipe, engine, store)
         found.append([(s.name, s.sha256) for s in read_manifest(out).shards])
+        names = {name for sample in read_samples(out) for name in sample}
+        assert names >= {"landmarks", "mask", "lips_mask", "latent_masked", "speech"}
+        assert len(list(read_samples(out))) == 2
     assert found[0] == found[1]
