@@ -64,7 +64,10 @@ def test_a_node_removed_in_mid_run(tmp_path, video, cheap, monkeypatch):
         thread.join()
         assert left, "the run was over before a node could be removed"
         assert left[0] > 0
-        assert sum(node["Alive"] for node in ray.nodes()) == 1
+        end = time.monotonic() + 120
+        while sum(node["Alive"] for node in ray.nodes()) > 1:  # a silent node is given 20 seconds
+            assert time.monotonic() < end, "the node is still there"
+            time.sleep(0.2)
         assert result(out) == result(tmp_path / "calm")
     finally:
         ray.shutdown()

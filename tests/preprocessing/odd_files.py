@@ -37,7 +37,8 @@ def write(
         heard = out.add_stream(acodec, rate=rate, layout="mono") if sound else None
         if video is not None:
             video.width, video.height, video.pix_fmt = *size, pix_fmt
-            clock = 1 / fps if vcodec == "mpeg2video" else Fraction(1, 12_000)
+            coarse = vcodec == "mpeg2video" or path.suffix == ".avi"  # they count frames
+            clock = 1 / fps if coarse else Fraction(1, 12_000)
             video.time_base = video.codec_context.time_base = clock
             if vcodec == "libx264":
                 video.options = {"preset": "ultrafast", "threads": "1"}
@@ -71,7 +72,7 @@ def uneven(seconds: float) -> list[float]:
     """Times of a variable rate: phones drop to a third in the dark."""
     third = seconds / 3
     slow = [third + i * 0.12 for i in range(int(third / 0.12))]
-    return [t for t in even(seconds, 30) if not third <= t < 2 * third - 0.01] + slow
+    return sorted([t for t in even(seconds, 30) if not third <= t < 2 * third - 0.01] + slow)
 
 
 def turned(path: Path) -> Path:
@@ -92,8 +93,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "turned.mp4": lambda p: turned(write(p, even(1.2), (80, 48))),
     "1 fps.mp4": lambda p: write(p, even(4, 1), fps=Fraction(1)),
     "240 fps.mp4": lambda p: write(p, even(1.2, 240), fps=Fraction(240)),
-    "variable.mp4": lambda p: write(p, sorted(uneven(3.0)), fps=Fraction(30)),
-    "variable.mkv": lambda p: write(p, sorted(uneven(2.4)), fps=Fraction(30)),
+    "variable.mp4": lambda p: write(p, uneven(3.0), fps=Fraction(30)),
+    "variable.mkv": lambda p: write(p, uneven(2.4), fps=Fraction(30)),
     "4K.mp4": lambda p: write(p, even(1.2, 5), (3840, 2160), fps=Fraction(5)),
     "0.2 s.mp4": lambda p: write(p, even(0.2)),
     "old.mpg": lambda p: write(p, even(1.2), (64, 48), **MPEG),
