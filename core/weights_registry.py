@@ -291,8 +291,16 @@ _ALL = (
         "vgg19",
         Part("vgg19.safetensors", 0, ""),
         "BSD-3-Clause",
-        "backbone of the perceptual loss (Eq. 5), ImageNet",
+        "backbone of the perceptual loss (FlashLips Eq. 7), ImageNet",
         "torchvision's vgg19-dcbb9e9d.pth, passed through 'flashlips weights convert'",
+    ),
+    _file(
+        "vggface2_resnet50",
+        Part("vggface2_resnet50.safetensors", 0, ""),
+        "CC BY-SA 4.0 (VGGFace2, robots.ox.ac.uk/~vgg/data/vgg_face2)",
+        "backbone of the face's perceptual loss (FlashLips Eq. 8), ResNet-50",
+        "resnet50_ft as a state dict with torchvision's names, passed through "
+        "'flashlips weights convert'",
     ),
     _file(
         "syncnet_v2",

@@ -1,4 +1,4 @@
-"""Eq. 4-6 for an edited latent: in latent space, and in pixels of a decoded mouth window."""
+"""Eq. 4-8 for an edited latent: in latent space, and in pixels of a decoded mouth window."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from models.flashlips.parts import images, latent_mask
 from models.losses.l1 import mae, masked_mae
+from models.losses.perceptual import perceptual
 
 LATENT_TERMS = frozenset({"lat_l1", "lat_l1_mask", "lat_l1_lips"})
 PIXEL_TERMS = frozenset({"pix_l1_mask", "pix_l1_lips"})
 
 
 class EditLosses:
-    """The losses of Eq. 9 that need no perceptual backbone, and ``lat_l1_lips``.
+    """The losses of Eq. 9, and ``lat_l1_lips``. Perceptual terms are those that have a backbone.
 
     ``lat_l1_lips`` is ours: Eq. 6 in latent space, on the cells that the lips mask touches. It
     needs no decoder pass, and every sample of a batch has it.
@@ -26,9 +27,8 @@ class EditLosses:
         tau_lips: pixels of lips mask below which a sample has no lips term (Eq. 6).
         window: latent rows and columns to decode (top, bottom, left, right), or None for all.
         fraction: share of the batch whose pixels are compared.
+        backbones: by term, ``vgg`` (Eq. 7) and ``vgg_face`` (Eq. 8), frozen.
     """
-
-    terms = LATENT_TERMS | PIXEL_TERMS
 
     def __init__(
         self,
@@ -36,9 +36,21 @@ class EditLosses:
         tau_lips: float,
         window: tuple[int, int, int, int] | None,
         fraction: float,
+        backbones: Mapping[str, Any] | None = None,
     ) -> None:
         self.codec, self.tau_lips = codec, tau_lips
         self.window, self.fraction = window, fraction
+        self.backbones = dict(backbones or {})
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """Names of the terms it gives."""
+        return LATENT_TERMS | PIXEL_TERMS | self.backbones.keys()
+
+    @property
+    def frozen(self) -> dict[str, Any]:
+        """Nets that are asked and never trained."""
+        return {"codec": self.codec, **self.backbones}
 
     def pixels_of(self, batch: int) -> int:
         """How many samples at a batch's start have their pixels compared."""
@@ -65,11 +77,8 @@ class EditLosses:
         }
         count = self.pixels_of(len(z))
         if not count:
-            return {
-                **terms,
-                "pix_l1_mask": difference.sum() * 0,
-                "pix_l1_lips": difference.sum() * 0,
-            }
+            nothing = difference.sum() * 0
+            return {**terms, **dict.fromkeys(self.terms - terms.keys(), nothing)}
         size = z.shape[-1]
         top, bottom, left, right = self.window or (0, size, 0, size)
         s = self.codec.stride
@@ -84,4 +93,6 @@ class EditLosses:
         valid = lips.sum((1, 2, 3)) >= self.tau_lips
         terms["pix_l1_mask"] = masked_mae(x - target, mask).mean()
         terms["pix_l1_lips"] = (masked_mae(x - target, lips) * valid).mean()
+        for name, backbone in self.backbones.items():
+            terms[name] = perceptual(backbone, x, target)
         return terms

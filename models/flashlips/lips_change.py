@@ -12,7 +12,6 @@ from torch import nn
 from core.checkpoint import CheckpointRef
 from core.contracts import BatchRequest, FramePair
 from core.weights import Store
-from models.flashlips.edit_losses import EditLosses
 from models.flashlips.parts import Net, freeze, images, latent_mask, load_parts, pixels
 from models.flashlips.reconstruction import FIELDS, codec_of, edit_losses, sheet
 from models.losses.l1 import masked_mae
@@ -25,8 +24,6 @@ class LipsChange:
     (source, changed), made on the fly. The trained editor sees one of the two, no mask, and must
     give the other: source -> changed with probability ``real_to_synthetic`` (2/3 in A.2).
     """
-
-    terms = EditLosses.terms
 
     def __init__(
         self,
@@ -41,7 +38,8 @@ class LipsChange:
         self.encoder = freeze(first["lips_encoder"])
         start = parents.get("lips_change", parents["reconstruction"])
         self.editor = load_parts(start, ["editor"])["editor"]
-        self.compare = edit_losses(self.codec, net)
+        self.compare = edit_losses(self.codec, net, store)
+        self.terms = self.compare.terms
         self.real_to_synthetic = float(net.get("real_to_synthetic", 2 / 3))
         self.other_people = float(net.get("other_people", 0.5))
 
@@ -50,8 +48,8 @@ class LipsChange:
         return {"editor": self.editor}
 
     def frozen(self) -> Mapping[str, nn.Module]:
-        """The masked editor, the lips encoder, the codec."""
-        return {"painter": self.painter, "lips_encoder": self.encoder, "codec": self.codec}
+        """The masked editor, the lips encoder, the codec and the backbones."""
+        return {"painter": self.painter, "lips_encoder": self.encoder, **self.compare.frozen}
 
     def request(self, rng: np.random.Generator) -> BatchRequest:
         """A source, a reference and a third frame that lends its lips vector."""
@@ -85,7 +83,7 @@ class LipsChange:
         return self.editor(z, reference, lips)
 
     def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
-        """Eq. 4-6 in both directions of the pair; the pseudo target stays a latent."""
+        """Eq. 4-8 in both directions of the pair; the pseudo target stays a latent."""
         pair, source = self.pairs(batch, rng), batch["latent_source"]
         chance = torch.rand(len(source), generator=rng).to(source.device)
         forward = chance < self.real_to_synthetic

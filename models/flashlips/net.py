@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from models.blocks.resnet import ResBlock, ResNet
+from models.flashlips.fmt import FMT
 from models.flashlips.unet import UNet
+from models.flashlips.vit import ViT
+
+__all__ = [
+    "FMT", "Editor", "ImageLipsEncoder", "LipsEncoder", "ReferenceNet", "UNet", "ViT", "mouth_crop",
+]  # fmt: skip
 
 MOUTH = (0.44, 0.92, 0.24, 0.76)
 """Rows and columns of the canonical crop (top, bottom, left, right) that the mouth CNN sees."""
@@ -51,7 +57,16 @@ class Editor(nn.Module):
     With ``gate`` the UNet has one more output g, and the edit is residual + g (z_ref - z_in): what
     can be had from the reference is copied, not remembered. Small nets trained on few people need
     it; the paper's net has none. With ``film`` every block is told the lips vector as well (FiLM),
-    which it follows after hundreds of steps where tiling alone takes thousands; likewise ours.
+    which it follows after hundreds of steps where tiling alone takes thousands; likewise ours, and
+    for the UNet only.
+
+    Args:
+        latent: channels of the codec.
+        lips: length of the lips vector.
+        reference: sizes of ``ReferenceNet``.
+        unet: sizes of the UNet, the default backbone.
+        vit: sizes of the ViT, which is the backbone when they are given ({} is the paper's).
+        gate, film: see above.
     """
 
     def __init__(
@@ -62,17 +77,28 @@ class Editor(nn.Module):
         unet: Mapping[str, Any] | None = None,
         gate: bool = False,
         film: bool = False,
+        vit: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if vit is not None and (film or unet is not None):
+            raise TypeError("the ViT takes no film, and stands in the UNet's place")
         self.latent, self.gate, self.film = latent, gate, film
         self.f_ref = ReferenceNet(latent, **(reference or {}))
         learned = (reference or {}).get("out", 32)
-        self.unet = UNet(
-            latent + learned + latent + lips, latent + gate, condition=lips * film, **(unet or {})
-        )
-        nn.init.zeros_(self.unet.conv_out.weight)
-        assert self.unet.conv_out.bias is not None
-        nn.init.zeros_(self.unet.conv_out.bias)
+        c_in, c_out = latent + learned + latent + lips, latent + gate
+        self.kind = "unet" if vit is None else "vit"
+        if vit is None:
+            self.unet = UNet(c_in, c_out, condition=lips * film, **(unet or {}))
+        else:
+            self.vit = ViT(c_in, c_out, **vit)
+        nn.init.zeros_(self.backbone.conv_out.weight)
+        assert self.backbone.conv_out.bias is not None
+        nn.init.zeros_(self.backbone.conv_out.bias)
+
+    @property
+    def backbone(self) -> UNet | ViT:
+        """What edits: the UNet of Table A.1 or the ViT of Table A.2."""
+        return self.unet if self.kind == "unet" else self.vit
 
     def reference(self, z_ref: Any) -> Any:
         """Features of the reference latent; cached over a video. (B,C,h,w) -> (B,C',h,w)."""
@@ -87,7 +113,8 @@ class Editor(nn.Module):
             lips: (B,12).
         """
         tiled = lips[:, :, None, None].expand(-1, -1, *z_in.shape[-2:])
-        change = self.unet(torch.cat([z_in, reference, tiled], 1), lips if self.film else None)
+        z_input = torch.cat([z_in, reference, tiled], 1)
+        change = self.backbone(z_input, lips) if self.film else self.backbone(z_input)
         if not self.gate:
             return z_in + change
         residual, g = change[:, : self.latent], change[:, self.latent :]

@@ -26,6 +26,7 @@ from models.flashlips.parts import (
     pixels,
 )
 from models.losses.l1 import masked_mae
+from models.losses.perceptual import load_backbone
 
 FIELDS = ("crop", "mask", "lips_mask", "expression", "latent_source", "latent_masked")
 
@@ -50,21 +51,24 @@ def codec_of(origin: Mapping[str, Any], net: Net, store: Store) -> Any:
     return freeze(codec)
 
 
-def edit_losses(codec: Any, net: Net) -> EditLosses:
-    """The pixel-loss settings of a recipe's net."""
+def edit_losses(codec: Any, net: Net, store: Store) -> EditLosses:
+    """The pixel-loss settings of a recipe's net.
+
+    Raises:
+        InputError: the weights of a perceptual term are missing.
+    """
     window = net.get("pixel_window")
     return EditLosses(
         codec,
         float(net.get("tau_lips", 0.0)),
         tuple(window) if window else None,
         float(net.get("pixel_fraction", 1.0)),
+        {term: load_backbone(term, store) for term in net.get("perceptual", ())},
     )
 
 
 class Reconstruction:
-    """Objective of masked reconstruction: Eq. 1-6, 9."""
-
-    terms = EditLosses.terms
+    """Objective of masked reconstruction: Eq. 1-9."""
 
     def __init__(
         self,
@@ -81,7 +85,8 @@ class Reconstruction:
             if self.fresh
             else load_parts(parents["reconstruction"], names)
         )
-        self.compare = edit_losses(self.codec, net)
+        self.compare = edit_losses(self.codec, net, store)
+        self.terms = self.compare.terms
         self.jitter = float(net.get("latent_jitter", 0.0))
         self.statistics = Statistics()
 
@@ -90,8 +95,8 @@ class Reconstruction:
         return self.parts
 
     def frozen(self) -> Mapping[str, nn.Module]:
-        """The codec."""
-        return {"codec": self.codec}
+        """The codec, and the backbones of perceptual terms."""
+        return self.compare.frozen
 
     def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Gathers the spread of expression features, to feed the encoder unit variance."""
@@ -115,7 +120,7 @@ class Reconstruction:
         return editor(batch["latent_masked"], reference, lips)
 
     def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
-        """Eq. 4-6 on the reconstructed latent."""
+        """Eq. 4-8 on the reconstructed latent."""
         if self.jitter:
             batch = jittered(batch, self.jitter, self.compare.pixels_of(len(batch["crop"])), rng)
         return self.compare(self.edit(batch), batch["latent_source"], batch, batch["crop"])

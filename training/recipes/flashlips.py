@@ -1,4 +1,4 @@
-"""Recipes of FlashLips: nano (two CPU cores), its demo size, and personalise."""
+"""Recipes of FlashLips: the paper's stage 1, nano (two CPU cores), its demo size, personalise."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ EQ9 = {
     "lat_l1": 0.1, "lat_l1_mask": 0.1, "lat_l1_lips": 0.0, "pix_l1_mask": 10.0, "pix_l1_lips": 100.0
 }  # fmt: skip
 """The paper's weights (Eq. 9) of the terms that need no perceptual backbone."""
+
+PERCEPTUAL = {"vgg": 50.0, "vgg_face": 5.0}
+"""The paper's weights of the other two (Eq. 9)."""
+
+PAPER_NET: dict[str, Any] = {
+    "latent": 4,
+    "expression": EXPRESSION_DIM,
+    "editor": {"unet": {}},
+    "lips_encoder": {
+        "main": 8, "residual": 4, "hidden": 128, "width": 64, "layers": [2, 2, 2, 2], "mouth": 96,
+    },
+    "image_encoder": {"layers": [3, 4, 6, 3], "width": 64, "size": 384},
+    "perceptual": list(PERCEPTUAL),
+    "tau_lips": 320.0,
+}  # fmt: skip
+"""Stage 1 at the paper's size, for 512 px crops through the SDXL VAE (A.3); tau_lips is ours."""
 
 NANO_EDIT = {
     "lat_l1": 1.0, "lat_l1_mask": 4.0, "lat_l1_lips": 0.5, "pix_l1_mask": 1.0, "pix_l1_lips": 0.5
@@ -47,6 +63,48 @@ NO_BACKBONES = (
     "folder and weigh more than the whole nano system",
     "no emotion input: the 7-class speech-emotion net is not in the weights folder",
 )
+
+
+def reconstruction() -> TrainRecipe:
+    """Masked reconstruction as in Sec. 4.2: OneCycle 1e-4 -> 1e-8, batch 32, a million steps.
+
+    Averaged weights, bfloat16 and clipping are ours.
+    """
+    return TrainRecipe(
+        system="flashlips",
+        stage="reconstruction",
+        loss_weights={**EQ9, **PERCEPTUAL},
+        net=PAPER_NET,
+        steps=1_000_000,
+        batch=32,
+        lr=1e-4,
+        lr_schedule="one_cycle",
+        ema=0.9999,
+        bf16=True,
+        splits=("train",),
+    )
+
+
+def distillation() -> TrainRecipe:
+    """The distilled ResNet-34, 200 k steps (Sec. 4.2), after reconstruction rather than beside."""
+    return replace(
+        reconstruction(), stage="distillation", loss_weights={"lips_l1": 1.0}, steps=200_000
+    )
+
+
+def lips_change() -> TrainRecipe:
+    """Mask removal, 200 k steps (Sec. 4.2)."""
+    return replace(reconstruction(), stage="lips_change", steps=200_000)
+
+
+def reconstruction_vit() -> TrainRecipe:
+    """As ``reconstruction``, with the transformer of Table A.2."""
+    return replace(reconstruction(), net={**PAPER_NET, "editor": {"vit": {}}})
+
+
+def lips_change_vit() -> TrainRecipe:
+    """As ``lips_change``, for what ``reconstruction_vit`` gave."""
+    return replace(lips_change(), net=reconstruction_vit().net)
 
 
 def nano_reconstruction() -> TrainRecipe:

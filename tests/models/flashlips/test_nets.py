@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.errors import InputError
 from models.blocks.resnet import ResBlock
 from models.flashlips.fmt import FMT
-from models.flashlips.net import Editor, ReferenceNet
+from models.flashlips.net import Editor, ReferenceNet, ViT
 from models.flashlips.parts import Statistics, build, images, latent_mask, pixels
 from models.flashlips.unet import UNet
 from models.flow import euler, path_sample
@@ -20,6 +21,8 @@ def test_the_papers_sizes():
     with torch.device("meta"):
         assert millions(UNet()) == pytest.approx(211.17, abs=0.005)  # Table A.1
         assert millions(FMT()) == pytest.approx(155.15, abs=0.005)  # Table A.3, K = 4
+        assert millions(ViT()) == pytest.approx(268.94, abs=0.005)  # Table A.2
+        assert millions(Editor(vit={})) == pytest.approx(millions(ViT()) + millions(ReferenceNet()))
         assert ReferenceNet()(torch.empty(1, 4, 64, 64)).shape == (1, 36, 64, 64)
         assert Editor().unet.conv_in.in_channels == 52
 
@@ -127,3 +130,28 @@ def test_an_impossible_size_is_one_sentence():
 
     with pytest.raises(InputError, match="can't build 'fmt'"):
         build("fmt", {**NANO_NET, "fmt": {"width": 3}})
+
+
+def test_the_vit_sees_everything_and_knows_places():
+    torch.manual_seed(0)
+    vit = ViT(6, 4, narrow=16, dim=64, depth=2, heads=4, groups=4)
+    assert vit(torch.randn(2, 6, 5, 7)).shape == (2, 4, 5, 7)
+    x = torch.randn(1, 6, 4, 4, requires_grad=True)
+    vit(x)[0, :, 0, 0].sum().backward()
+    assert (x.grad.abs().sum((0, 1)) > 0).all(), "the first cell hears every cell"
+    same = vit(torch.ones(1, 6, 4, 4))
+    assert (same.flatten(2)[0].T.unique(dim=0).shape[0]) == 16, "alike cells, told apart by place"
+    moved = vit(torch.roll(x.detach(), 1, -1))
+    assert not torch.allclose(torch.roll(vit(x.detach()), 1, -1), moved)
+
+
+def test_an_editor_on_the_vit():
+    net = {**NANO_NET, "editor": {"vit": {"narrow": 32, "dim": 64, "depth": 2, "heads": 4}}}
+    editor = build("editor", net)
+    z, lips = torch.randn(2, 32, 8, 8), torch.randn(2, 12)
+    reference = editor.reference(z)
+    assert torch.equal(editor(z, reference, lips), z), "untrained, it changes nothing"
+    torch.nn.init.normal_(editor.backbone.conv_out.weight, std=0.1)
+    assert not torch.allclose(editor(z, reference, lips), editor(z, reference, -lips))
+    with pytest.raises(InputError, match="film"):
+        build("editor", {**net, "editor": {**net["editor"], "film": True}})
