@@ -114,7 +114,7 @@ class Report:
         caption: str,
         systems: Mapping[str, Mapping[str, float]],
         intervals: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
-        apart: Sequence[str] = ("codec",),
+        apart: Sequence[str] = tables.CEILINGS,
     ) -> Report:
         """Numbers by system or baseline, the best of each column marked; see ``tables.table``."""
         return self._add("table", tables.table(systems, intervals, apart), caption)

@@ -41,6 +41,9 @@ class Table:
     rows: tuple[Row, ...]
 
 
+CEILINGS = ("codec", "codec_taef2")
+"""Rows that are shown apart: what codecs alone leave of the truth."""
+
 ARROWS = {"higher": "\u00a0↑", "lower": "\u00a0↓", "one": "\u00a0→\u00a01"}
 UNCONTESTED = ("outside_psnr",)
 """Numbers without a best: baselines paste into the truth and win outside M by doing nothing."""
@@ -108,7 +111,7 @@ def medians(values: Numbers, name: str, clips: Sequence[str] | None = None) -> d
 def table(
     systems: Mapping[str, Numbers],
     intervals: Mapping[str, Ends] | None = None,
-    apart: Sequence[str] = ("codec",),
+    apart: Sequence[str] = CEILINGS,
     directions: Mapping[str, str] = DIRECTIONS,
     titles: Mapping[str, str] = TITLES,
 ) -> Table:
@@ -117,7 +120,7 @@ def table(
     Args:
         systems: numbers by system or baseline, in the order of rows.
         intervals: 95 % ends, likewise.
-        apart: systems that are shown below and never marked best (the codec's ceiling).
+        apart: systems that are shown below and never marked best (codecs: ceilings).
         directions: number -> "higher", "lower", "one"; it also fixes which columns are shown first.
         titles: how columns are called.
     """

@@ -15,8 +15,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.weights import Store
+from models.experts.codec import Codec, load_codec
 from models.flashlips.bundle import FlashLips
+from models.flashlips.parts import images, pixels
 
+TEACHER = "taef2"
+TIMED = 32
+"""Frames that a part's speed is measured on."""
 Clip = Any
 
 
@@ -31,15 +36,38 @@ class FlashLipsRenderers:
     def __init__(self, folder: Path, store: Store) -> None:
         self.system = FlashLips(folder, store)
         self.card = self.system.card
+        self.teacher = teacher(self.card.codec, store)
 
     def by_name(self) -> Mapping[str, Callable[[Clip], np.ndarray]]:
         """Renderers of the report, by the system's name in its keys."""
+        beside = {} if self.teacher is None else {f"codec_{TEACHER}": self.taught}
         return {
             "codec": self.codec,
+            **beside,
             "reconstruction": self.reconstruction,
             "lips_change": self.lips_change,
             "audio": self.spoken,
         }
+
+    def parts(self, clip: Clip) -> Mapping[str, Callable[[], Any]]:
+        """Encode, edit and decode of some of a clip's crops, to be timed."""
+        system, crops = self.system, np.asarray(clip["crop"][:TIMED])
+        z, lips = system.encode(crops), system.lips(clip["expression"][:TIMED], crops)
+        return {
+            "encode": lambda: system.encode(crops),
+            "edit": lambda: system.paint(system.editor, z, z[:1], lips),
+            "decode": lambda: system.decode(z),
+        }
+
+    def teacher_parts(self, clip: Clip) -> Mapping[str, Callable[[], Any]]:
+        """The same of the codec's teacher; empty where it is not."""
+        if self.teacher is None:
+            return {}
+        codec, x = self.teacher, images(torch.from_numpy(np.asarray(clip["crop"][:TIMED])))
+        encode = torch.inference_mode()(codec.encode)
+        decode = torch.inference_mode()(codec.decode)
+        z = encode(x)
+        return {"encode, TAEF2": lambda: encode(x), "decode, TAEF2": lambda: decode(z)}
 
     def gflop_per_frame(self) -> float:
         """GFLOP (two a multiply-add) of encoding, editing and decoding one crop."""
@@ -58,6 +86,15 @@ class FlashLipsRenderers:
     def codec(self, clip: Clip) -> np.ndarray:
         """The truth through the codec: the ceiling of everything else."""
         return self.system.decode(self._latents(clip, "latent_source", clip.held_out))
+
+    @torch.inference_mode()
+    def taught(self, clip: Clip) -> np.ndarray:
+        """The truth through the codec's teacher."""
+        assert self.teacher is not None, "its weights are not here"
+        crops = torch.from_numpy(np.asarray(clip["crop"][clip.held_out]))
+        return np.concatenate(
+            [pixels(self.teacher(images(part))).numpy() for part in crops.split(16)]
+        )
 
     def reconstruction(self, clip: Clip) -> np.ndarray:
         """Masked editor, true lips vectors of the held-out frames."""
@@ -117,3 +154,9 @@ class FlashLipsRenderers:
 
     def _free(self, clip: Clip, z: torch.Tensor, lips: torch.Tensor) -> torch.Tensor:
         return self.system.paint(self.system.editor, z, self._reference(clip), lips)
+
+
+def teacher(codec: str, store: Store) -> Codec | None:
+    """TAEF2, to be shown beside the slim codec where its weights are; else None."""
+    both = store.has(f"{TEACHER}_encoder") and store.has(f"{TEACHER}_decoder")
+    return load_codec(TEACHER, store) if both and codec.startswith("slim@") else None
