@@ -90,16 +90,20 @@ def video(path: Path, size: tuple[int, int], seconds: float, clips: Path | None)
 
 def joined(piece: Path, path: Path, times: int) -> Path:
     """A long video from a short one, without encoding it again."""
+    with av.open(str(piece)) as source:
+        packets = [p for p in source.demux() if p.dts is not None]
+        length_s = max((p.dts + p.duration) * p.time_base for p in packets) - min(
+            p.dts * p.time_base for p in packets
+        )  # of the longer of picture and sound: neither may run backwards at a joint
     with av.open(str(path), "w") as out:
         for turn in range(times):
             with av.open(str(piece)) as source:
                 if turn == 0:
                     streams = {s.index: out.add_stream_from_template(s) for s in source.streams}
-                    lengths = {s.index: s.duration for s in source.streams}
                 for packet in source.demux():
                     if packet.dts is None:
                         continue
-                    shift = turn * lengths[packet.stream.index]
+                    shift = round(turn * length_s / packet.time_base)
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     packet.stream = streams[packet.stream.index]
                     out.mux(packet)
