@@ -78,7 +78,7 @@ def evaluate(recipe: str, overrides: list[str], shards: str, system: str) -> str
     with child_run(folder_of(job), job.name, "evaluate") as tracker:
         report = evaluate_system(
             Path(shards), Path(system), folder_of(job) / "report",
-            title=f"FlashLips {job.name}", tracker=tracker,
+            title=f"FlashLips {job.name}", tracker=tracker, most_clips=job.measured,
         )  # fmt: skip
     return str(report)
 

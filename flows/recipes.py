@@ -20,6 +20,7 @@ class MainJob:
         seed: of the corpus.
         stages: training recipes in order.
         preprocessing: recipe of the shards.
+        measured: clips that the report is about.
     """
 
     name: str
@@ -30,6 +31,7 @@ class MainJob:
     seed: int
     stages: tuple[TrainRecipe, ...]
     preprocessing: str = "preprocessing.recipes:flashlips"
+    measured: int = 8
 
     @property
     def corpus(self) -> str:
@@ -48,7 +50,7 @@ class MainJob:
 
 def demo() -> MainJob:
     """The main job within 15 minutes of two CPU cores."""
-    return MainJob("demo", 8, 1, 8.0, 1, 0, flashlips.demo())
+    return MainJob("demo", 8, 1, 8.0, 1, 0, flashlips.demo(), measured=5)
 
 
 def nano() -> MainJob:

@@ -172,10 +172,22 @@ NANO = (nano_reconstruction, nano_distillation, nano_lips_change, nano_audio_to_
 """The stages of the shipped checkpoint, in training order."""
 
 
+DEMO = {
+    "reconstruction": (450, 5.0),
+    "distillation": (120, 0.6),
+    "lips_change": (190, 3.0),
+    "audio_to_lips": (320, 1.4),
+}
+"""Steps of the demo's stages, and the minutes after which a slower machine ends them."""
+
+
 def demo() -> tuple[TrainRecipe, ...]:
     """The four stages within minutes of two CPU cores: shorter, otherwise as ``NANO``."""
-    steps = {"reconstruction": 600, "distillation": 150, "lips_change": 250, "audio_to_lips": 400}
-    return tuple(replace(r(), steps=steps[r().stage]) for r in NANO)
+    found = []
+    for make in NANO:
+        steps, minutes = DEMO[make().stage]
+        found.append(replace(make(), steps=steps, minutes=minutes))
+    return tuple(found)
 
 
 SHARES = {"reconstruction": 0.46, "distillation": 0.04, "lips_change": 0.34, "audio_to_lips": 0.16}
