@@ -173,10 +173,10 @@ NANO = (nano_reconstruction, nano_distillation, nano_lips_change, nano_audio_to_
 
 
 DEMO = {
-    "reconstruction": (450, 5.0),
+    "reconstruction": (430, 5.0),
     "distillation": (120, 0.6),
     "lips_change": (190, 3.0),
-    "audio_to_lips": (320, 1.4),
+    "audio_to_lips": (400, 1.6),
 }
 """Steps of the demo's stages, and the minutes after which a slower machine ends them."""
 
