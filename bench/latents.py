@@ -74,7 +74,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     pictures = photos()
     rows = [
-        measure(load_codec(name, settings().store), pictures) for name in parser.parse_args().codecs
+        measure(load_codec(name, settings().store()), pictures)
+        for name in parser.parse_args().codecs
     ]
     result = {"photos": len(pictures), "side": SIDE, "steps": STEPS, "rows": rows}
     write_json(Path(__file__).parent / "results" / "latents.json", result)
