@@ -34,10 +34,7 @@ class Tile:
 
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         for clip in clips:
-            calls = os.environ.get("CHEAP_CALLS")
-            if calls:
-                with Path(calls).open("a") as file:
-                    file.write(f"{Path(clip.source).name}\n")
+            _called(Path(clip.source).name)
             if "bug" in clip.source:
                 raise ZeroDivisionError("a bug of ours")
             time.sleep(self.pause_s)
@@ -77,10 +74,7 @@ class Grey:
 
     def __call__(self, clips: Sequence[Clip]) -> Iterable[Clip]:
         for clip in clips:
-            calls = os.environ.get("CHEAP_CALLS")
-            if calls:
-                with Path(calls).open("a") as file:
-                    file.write(f"{clip.id}\n")
+            _called(clip.id)
             time.sleep(self.pause_s)
             if clip.id == os.environ.get("CHEAP_REJECT"):
                 yield clip.rejected(self.name, "named", 1.0, 0.0)
@@ -99,3 +93,11 @@ def cheap() -> PreprocessRecipe:
 
 def grey() -> PreprocessRecipe:
     return PreprocessRecipe(steps="cheap_chain:more")
+
+
+def _called(name: str) -> None:
+    """Notes a call in the file that CHEAP_CALLS names."""
+    calls = os.environ.get("CHEAP_CALLS")
+    if calls:
+        with Path(calls).open("a") as file:
+            file.write(f"{name}\n")

@@ -3,10 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from core.errors import InputError
 from core.shards import read_manifest, read_samples
 from preprocessing import ledger
 from preprocessing.run import preprocess
+from tests.preprocessing.killing import killed_midway
 
 HERE = Path(__file__).parent
 
@@ -142,18 +140,7 @@ def test_kill_and_rerun_gives_the_undisturbed_bytes(raw, tmp_path, cheap, monkey
         "preprocess('folder', Path(sys.argv[1]), Path(sys.argv[2]), "
         "PreprocessRecipe(steps='cheap_chain:steps'))"
     )
-    env = {**os.environ, "PYTHONPATH": str(HERE), "CHEAP_PAUSE": "0.4"}
-    run = subprocess.Popen(
-        [sys.executable, "-c", code, str(raw), str(out)], env=env, cwd=Path.cwd()
-    )
-    end = time.monotonic() + 60
-    while not list(out.glob(".work/*/[!.]*.json")) and time.monotonic() < end:
-        time.sleep(0.02)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    assert not (out / "manifest.json").exists()
-    done = len(list(out.glob(".work/*/[!.]*.json")))
-    assert 1 <= done < 4
+    done = killed_midway(code, raw, out, clips=4)
     monkeypatch.setenv("CHEAP_CALLS", str(calls))
     preprocess("folder", raw, out, cheap)
     assert len(calls.read_text().splitlines()) == 4 - done

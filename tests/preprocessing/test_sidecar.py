@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +23,7 @@ from preprocessing.recipes import PreprocessRecipe, flashlips_debug
 from preprocessing.run import preprocess
 from preprocessing.sidecar import sidecar
 from preprocessing.sidecars import latents, recrop, speech
+from tests.preprocessing.killing import killed_midway
 
 HERE = Path(__file__).parent
 FRAMES = 30
@@ -158,18 +154,7 @@ def test_kill_and_rerun_gives_the_undisturbed_bytes(parent, grey, tmp_path, monk
         "sidecar([Path(sys.argv[1])], Path(sys.argv[2]), "
         "R(steps='cheap_chain:more', shard_mb=0.001))"
     )
-    env = {**os.environ, "PYTHONPATH": str(HERE), "CHEAP_PAUSE": "0.4"}
-    run = subprocess.Popen(
-        [sys.executable, "-c", code, str(parent), str(out)], env=env, cwd=Path.cwd()
-    )
-    end = time.monotonic() + 60
-    while not list(out.glob(".work/*/*.json")) and time.monotonic() < end:
-        time.sleep(0.02)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    assert not (out / "manifest.json").exists()
-    done = len(list(out.glob(".work/*/*.json")))
-    assert 1 <= done < 4
+    done = killed_midway(code, parent, out, clips=4)
     monkeypatch.setenv("CHEAP_CALLS", str(calls))
     sidecar([parent], out, grey)
     assert len(calls.read_text().splitlines()) == 4 - done

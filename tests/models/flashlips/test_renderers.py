@@ -28,7 +28,7 @@ def test_every_way_to_draw_gives_the_held_out_frames(system, clip):
 
 
 def test_the_teacher_stands_beside_the_slim_codec_where_its_weights_are(system, clip, store):
-    if not store.has("taef2_encoder"):
+    if not store.has("taef2_encoder"):  # not ours to ship: a person brings them
         pytest.skip("the TAEF2 weights are in no weights folder")
     draw = FlashLipsRenderers(system, store)
     truth = clip["crop"][clip.held_out].astype(float)
