@@ -87,7 +87,10 @@ def write_manifest(folder: Place, manifest: Manifest) -> None:
 
 
 def read_shard(
-    path: Path, fields: Sequence[str] | None = None, without: frozenset[str] = frozenset()
+    path: Path,
+    fields: Sequence[str] | None = None,
+    without: frozenset[str] = frozenset(),
+    raw: bool = False,
 ) -> Iterator[Sample]:
     """Samples of one tar, decoded.
 
@@ -95,6 +98,7 @@ def read_shard(
         path: of the tar.
         fields: what to read besides ``info``; None is everything.
         without: what not to read.
+        raw: leave fields encoded, so that writing them again changes nothing.
 
     Raises:
         InputError: the tar is damaged.
@@ -112,7 +116,8 @@ def read_shard(
                 if name in SCHEMA and (wanted is None or name in wanted) and name not in without:
                     file = tar.extractfile(member)
                     assert file is not None, f"{member.name} is no file"
-                    sample[name] = decode_field(name, file.read())
+                    data = file.read()
+                    sample[name] = data if raw else decode_field(name, data)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(f"can't read shard {path}: {error}; preprocess again") from error
     if sample:

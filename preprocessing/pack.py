@@ -76,7 +76,7 @@ def keep(work: Work, folder: Path) -> Work:
 
 
 SCHEMA_ARRAYS: Mapping[str, bool] = {
-    name: entry.shape.startswith("T") and entry.codec in ("npy", "mask")
+    name: entry.shape.startswith("T") and entry.codec in ("npy", "mask", "jpegs")
     for name, entry in SCHEMA.items()
 }
 
@@ -133,4 +133,4 @@ def _name(index: int) -> str:
 
 def _samples(keys: Sequence[str], folder: Path) -> Iterator[Sample]:
     for key in keys:
-        yield from read_shard(piece(folder, key))
+        yield from read_shard(piece(folder, key), raw=True)

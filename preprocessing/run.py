@@ -18,8 +18,8 @@ from core.clip import Clip
 from core.errors import InputError
 from core.files import read_json, write_json
 from core.sample import SCHEMA_VERSION
-from core.shards import MANIFEST, Manifest, read_manifest, read_samples, write_manifest, write_shard
-from core.storage import Place, Remote, absolute
+from core.shards import MANIFEST, Manifest, read_manifest, read_shard, write_manifest, write_shard
+from core.storage import Place, Remote, absolute, local
 from core.weights import Store
 from preprocessing import inputs as inputs_
 from preprocessing import ledger, pack, plan
@@ -210,8 +210,9 @@ class Run:
     def reopen(self) -> None:
         """Takes a finished folder back to pieces when its inputs changed: only new ones cost."""
         if (self.out / MANIFEST).exists():
-            for sample in read_samples(self.out):
-                write_shard(pack.piece(self.folder, sample["key"]), [sample])
+            for shard in read_manifest(self.out).shards:
+                for sample in read_shard(local(self.out / shard.name, shard.sha256), raw=True):
+                    write_shard(pack.piece(self.folder, sample["key"]), [sample])
             (self.out / MANIFEST).unlink()
 
     def go(self, entries: Sequence[Input], chain: Sequence[Placed], engine: str) -> None:

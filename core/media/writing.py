@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -102,15 +102,15 @@ class VideoWriter:
             self._stack.__exit__(kind, error, trace)
 
 
-def encode_mp4(frames: np.ndarray, fps: Fraction | float = 25, crf: int = 18) -> bytes:
-    """Frames (T, H, W, 3) uint8 RGB as the bytes of an H.264 mp4 without sound."""
-    assert len(frames), "no frames to encode"
+def encode_mp4(frames: Iterable[np.ndarray], fps: Fraction | float = 25, crf: int = 18) -> bytes:
+    """Frames (H, W, 3) uint8 RGB, one by one, as the bytes of an H.264 mp4 without sound."""
     rate = Fraction(fps).limit_denominator(1001)
-    buffer = io.BytesIO()
+    buffer, stream = io.BytesIO(), None
     with av.open(buffer, "w", format="mp4") as container:
-        stream = _h264(container, (frames.shape[2], frames.shape[1]), rate, crf)
         for index, frame in enumerate(frames):
+            stream = stream or _h264(container, (frame.shape[1], frame.shape[0]), rate, crf)
             container.mux(stream.encode(_picture_of(frame, index, rate)))
+        assert stream is not None, "no frames to encode"
         container.mux(stream.encode(None))
     return buffer.getvalue()
 

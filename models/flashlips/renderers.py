@@ -117,6 +117,10 @@ class FlashLipsRenderers:
         source = self._latents(clip, "latent_source", clip.held_out)
         return self.system.decode(self._free(clip, source, self._true(clip, frames)))
 
+    def driven_masked(self, clip: Clip, frames: np.ndarray) -> np.ndarray:
+        """As ``driven`` with the masked editor."""
+        return self.system.decode(self._masked(clip, self._true(clip, frames)))
+
     def spoken(self, clip: Clip, speech: np.ndarray | None = None) -> np.ndarray:
         """Mask-free editor on the held-out frames, driven by sound.
 

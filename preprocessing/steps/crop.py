@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class Crop:
             yield self._cut(clip)
 
     def _cut(self, clip: Clip) -> Clip:
-        from core.media.crop import warp, warp_points
+        from core.media.crop import warp_points
         from core.media.video import encode_mp4
 
         mesh, size = clip.fields["mesh"], self.spec.size
@@ -61,20 +61,25 @@ class Crop:
             return clip.rejected(self.name, "face too small", round(face_px, 1), self.min_face)
         count = len(mesh)
         crops = np.empty((count, size, size, 3), np.uint8)
-        wide = np.empty((count, self.margin_px, self.margin_px, 3), np.uint8)
-        i = -1
-        for i, frame in enumerate(clip.fields["frames"]):
-            crops[i] = warp(frame, transforms[i], size, self.spec.fill)
-            wide[i] = warp(frame, self._margin(transforms[i]), self.margin_px)
-        assert i + 1 == count, f"{i + 1} frames came back where {count} were tracked"
+        video = encode_mp4(self._wide(clip, transforms, crops), FPS, self.crf)
         points = np.stack([warp_points(p, t) for p, t in zip(mesh, transforms, strict=True)])
         return clip.having(
             crop=crops,
             transform=transforms.astype(np.float32),
             landmarks=points.astype(np.float32),
-            video=encode_mp4(wide, FPS, self.crf),
+            video=video,
             frames=None,
         )
+
+    def _wide(self, clip: Clip, transforms: np.ndarray, crops: np.ndarray) -> Iterator[np.ndarray]:
+        """The kept video's frames, one by one; fills ``crops`` (T, S, S, 3) on the way."""
+        from core.media.crop import warp
+
+        i = -1
+        for i, frame in enumerate(clip.fields["frames"]):
+            crops[i] = warp(frame, transforms[i], self.spec.size, self.spec.fill)
+            yield warp(frame, self._margin(transforms[i]), self.margin_px)
+        assert i + 1 == len(crops), f"{i + 1} frames came back where {len(crops)} were tracked"
 
     def _margin(self, transform: np.ndarray) -> np.ndarray:
         return around(transform, self.spec.size, self.margin, self.margin_px)

@@ -84,6 +84,16 @@ def test_tracking_is_a_function_of_the_frames_and_follows_cuts(net, clips):
     assert np.abs(runs[0][2].landmarks - fresh.landmarks)[:, :2].max() < 6
 
 
+def test_the_detector_is_asked_now_and_then_and_at_every_cut(store, clips, monkeypatch):
+    net, asked = FaceMesh(store), []
+    confirmed = net._confirmed
+    monkeypatch.setattr(net, "_confirmed", lambda *a: asked.append(at) or confirmed(*a))
+    here, there = first(clips / "LipNet__lbbc2a.mpg", 14), first(clips / "LipNet__lwbsza.mpg", 3)
+    for at, frame in enumerate([*here, *there]):  # noqa: B007 - the lambda hears it
+        assert net.track(frame) is not None
+    assert asked[:4] == [1, 6, 11, 14]  # 0 was detected; 14 is the first after the cut
+
+
 def test_the_fast_path_on_a_crop_agrees_with_tracking(net, clips):
     frames = first(clips / "SadTalker__WDA_AlexandriaOcasioCortez_000.mp4", 24)
     net.reset()

@@ -27,7 +27,8 @@ class Nets(InsightFaces):
     """The backend with nets that were told what they see: frame number -> {x, side, who}."""
 
     def __init__(self, scenes):
-        self._scenes, self._last, self._known, self.frames = scenes, None, None, 0
+        self._scenes = scenes
+        self.reset()
         self._finder = SimpleNamespace(detect=self._boxes)
         self._who = SimpleNamespace(embed=self._vector)
 
@@ -42,7 +43,7 @@ class Nets(InsightFaces):
     def _face_at(self, frame, box, eyes):
         return face(box[0], box[2] - box[0])
 
-    def _refine(self, frame, region, twice=False):
+    def _mesh_in(self, picture, region):
         return face(self._last[0, 0], 100)
 
 

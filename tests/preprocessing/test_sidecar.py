@@ -220,7 +220,8 @@ OTHER = CropSpec(
 @pytest.mark.parametrize(
     ("spec", "least_psnr"),
     # Measured on this clip (128 px kept at twice the side, crf 18): 35.5, 37.4, 36.1 and 36.8 dB.
-    [(CropSpec(), 35.0), (CropSpec(size=96), 37.0), (CropSpec(size=192), 35.5), (OTHER, 36.5)],
+    # Both crops are JPEGs, worth about 44 dB each: that costs up to 1 dB at 37.
+    [(CropSpec(), 34.5), (CropSpec(size=96), 36.0), (CropSpec(size=192), 35.0), (OTHER, 35.5)],
     ids=["same", "smaller", "larger", "other"],
 )
 def test_recropping_is_close_to_cropping_the_raw_file(real, store, tmp_path, spec, least_psnr):
