@@ -48,7 +48,13 @@ def origin():
 
 
 @pytest.fixture(scope="session")
-def shards(tmp_path_factory, origin):
+def shards(toy_shards):
+    """The toy people, unless a folder of tests has data of its own."""
+    return toy_shards
+
+
+@pytest.fixture(scope="session")
+def toy_shards(tmp_path_factory, origin):
     """Three toy people, preprocessed by hand."""
     import numpy as np
     import torch

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from core.checkpoint import CARD, WEIGHTS, CheckpointRef, read_card, write_card
 from core.clip import content_hash
 from core.errors import InputError
 from core.files import atomic, read_json, write_json
+from training import optim, sharding
 from training.ema import Ema
 from training.recipe import TrainRecipe
 
@@ -102,7 +103,7 @@ def fill(live: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor], wh
             f"{odd[0]}): use the net sizes it was trained with"
         )
     for name, tensor in live.items():
-        tensor.copy_(saved[name])
+        tensor.copy_(sharding.like(tensor, saved[name]))
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -119,12 +120,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _save(tensors: Mapping[str, torch.Tensor], path: Path, half: bool = False) -> None:
-    def plain(tensor: torch.Tensor) -> torch.Tensor:
-        kept = tensor.detach().cpu()
-        return kept.half() if half and kept.is_floating_point() else kept.clone()
-
-    save_file({n: plain(t).contiguous() for n, t in tensors.items()}, path)
+def _plain(tensor: torch.Tensor, half: bool = False) -> torch.Tensor:
+    """A copy in main memory, whole and in one piece."""
+    kept = sharding.whole(tensor.detach()).cpu()
+    kept = kept.half() if half and kept.is_floating_point() else kept.clone()
+    return kept.contiguous()
 
 
 @dataclass
@@ -159,30 +159,88 @@ def _restore_optimizer(run: Run, saved: Mapping[str, torch.Tensor]) -> None:
         name, key = path.rsplit("/", 1)
         p = run.params[name]
         # AdamW keeps its step counts on the CPU, whatever the device.
-        run.optimizer.state[p][key] = value if key == "step" else value.to(p.device)
+        restored = value if key == "step" else sharding.like(p, value.to(p.device))
+        run.optimizer.state[p][key] = restored
 
 
-def save_state(out: Path, run: Run, who: Identity) -> Path:
-    """Writes a resumable state ``out/state/step_N`` and removes all but the last ``KEPT``."""
-    final = out / STATES / f"step_{run.step:09d}"
+@dataclass(frozen=True)
+class State:
+    """A copy of a run's tensors by file, and its counters, ready to be written."""
+
+    files: Mapping[str, Mapping[str, torch.Tensor]]
+    step: int
+    elapsed_s: float
+    skipped: int
+
+
+def snapshot(run: Run) -> State:
+    """Copies the run into main memory; with sharded weights every worker must call it."""
+    files: dict[str, Mapping[str, torch.Tensor]] = {
+        WEIGHTS: run.live,
+        "optimizer.safetensors": _optimizer_tensors(run),
+    }
+    if run.ema.average:
+        files["ema.safetensors"] = run.ema.average
+    copies = {name: {n: _plain(t) for n, t in tensors.items()} for name, tensors in files.items()}
+    return State(copies, run.step, run.elapsed_s, run.skipped)
+
+
+def write_state(out: Path, state: State, who: Identity) -> Path:
+    """Writes a resumable state ``out/state/step_N`` and removes all but the last ``KEPT``.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    final = out / STATES / f"step_{state.step:09d}"
     part = out / STATES / f".{final.name}.{os.getpid()}.part"
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"can't write {part.parent}: {error}; choose another folder") from error
-    _save(run.live, part / WEIGHTS)
-    _save(_optimizer_tensors(run), part / "optimizer.safetensors")
-    if run.ema.average:
-        _save(run.ema.average, part / "ema.safetensors")
+    for name, tensors in state.files.items():
+        save_file(dict(tensors), part / name)
     hashes = {path.name: content_hash(path) for path in part.glob("*.safetensors")}
-    about = {"step": run.step, "elapsed_s": run.elapsed_s, "skipped": run.skipped}
+    about = {"step": state.step, "elapsed_s": state.elapsed_s, "skipped": state.skipped}
     write_json(part / "state.json", {**about, "identity": who.sha, "files": hashes})
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)
     for old in sorted((out / STATES).glob("step_*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+BEST = "best"
+
+
+def save_best(
+    out: Path, tensors: Mapping[str, torch.Tensor], half: bool, about: Mapping[str, Any]
+) -> None:
+    """Keeps weights as the best so far in ``out/best``; ``about`` holds identity, step, metrics."""
+    copies = {n: _plain(t, half) for n, t in tensors.items()}  # every worker, where sharded
+    if optim.rank():
+        return
+    folder = out / BEST
+    (folder / CARD).unlink(missing_ok=True)
+    with atomic(folder / WEIGHTS) as part:
+        save_file(copies, part)
+    write_json(folder / "best.json", dict(about))
+
+
+def best_of(out: Path, who: Identity) -> dict[str, Any] | None:
+    """What ``save_best`` was last told in this very run."""
+    path = out / BEST / "best.json"
+    about = read_json(path) if path.exists() else None
+    return about if isinstance(about, dict) and about.get("identity") == who.sha else None
+
+
+def finish_best(ref: CheckpointRef, who: Identity) -> None:
+    """Gives the best weights their card, beside that of the last ones."""
+    about = best_of(Path(ref.uri), who)
+    if about is not None:
+        folder = Path(ref.uri) / BEST
+        write_card(replace(ref, uri=str(folder), step=about["step"], metrics=about["metrics"]))
+        (folder / "best.json").unlink()
 
 
 def resume(out: Path, run: Run, who: Identity) -> bool:
@@ -224,6 +282,6 @@ def save_final(ref: CheckpointRef, tensors: Mapping[str, torch.Tensor], half: bo
     folder = Path(ref.uri)
     (folder / CARD).unlink(missing_ok=True)  # an old card must not describe new weights
     with atomic(folder / WEIGHTS) as part:
-        _save(tensors, part, half)
+        save_file({n: _plain(t, half) for n, t in tensors.items()}, part)
     write_card(ref)
     shutil.rmtree(folder / STATES, ignore_errors=True)

@@ -102,10 +102,13 @@ def check(job: Job, workers: int = 1) -> dict[str, Any]:
                 f"stage {job.recipe.stage} starts from {parent} but was given no checkpoint of it: "
                 f"train {parent} first"
             )
-    if job.recipe.batch % workers:
+    parts = workers * job.recipe.accumulate
+    if job.recipe.batch % parts:
+        held = f"{workers} workers"
+        held += f" and {job.recipe.accumulate} parts" if job.recipe.accumulate > 1 else ""
         raise InputError(
-            f"batch {job.recipe.batch} does not divide over {workers} workers; use "
-            f"{-(-job.recipe.batch // workers) * workers}"
+            f"batch {job.recipe.batch} does not divide over {held}; use "
+            f"{-(-job.recipe.batch // parts) * parts}"
         )
     return reading.check_shards(job.shards, tuple(stage.needs), job.parents)
 
@@ -157,6 +160,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
                 metrics=outcome.metrics,
                 notes=(*recipe.notes, *getattr(objective, "notes", ())),
             )
+            checkpointing.finish_best(ref, who)
             checkpointing.save_final(ref, outcome.weights, recipe.save_half)
 
 

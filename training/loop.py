@@ -15,11 +15,13 @@ import torch
 
 from core.contracts import Numbers, Objective, Tracker
 from core.errors import InputError
-from training import checkpointing, optim, validation
+from core.files import write_bytes
+from training import checkpointing, histograms, optim, sharding, validation
 from training.checkpointing import Identity, Run
 from training.data import Samples
 from training.ema import Ema
 from training.recipe import TrainRecipe
+from training.saving import Saver
 
 log = logging.getLogger(__name__)
 
@@ -119,23 +121,47 @@ class Loop:
             module.to(self.device)
         for module in objective.frozen().values():
             module.eval().requires_grad_(False)
-        for module in objective.trainable().values():
-            module.train()
+        self._prepare(objective.trainable())
         live = checkpointing.named_tensors(objective.trainable())
         params = checkpointing.named_parameters(objective.trainable())
         self.run = Run(live, Ema(live, recipe.ema), optim.make_optimizer(params, recipe), params)
+        self._saver = Saver(out, who)
         self._bad = 0
+        self._terms_since: list[dict[str, float]] = []
         self._recent: list[dict[str, float]] = []
         self._losses: dict[str, float] = {}
         self._told = -math.inf
         self._logged = (0, 0.0)
+
+    def _prepare(self, modules: Mapping[str, torch.nn.Module]) -> None:
+        """Trained nets as the recipe wants them: checkpointed, spread over workers, compiled."""
+        recipe = self.recipe
+        for module in modules.values():
+            module.train()
+            for part in module.modules():
+                if hasattr(part, "checkpointing"):
+                    part.checkpointing = recipe.checkpointing  # type: ignore[assignment]
+        self._sharded = recipe.sharded and optim.workers() > 1
+        if self._sharded:
+            optim.share_from_first(checkpointing.named_tensors(modules))
+            sharding.shard(modules, self.device)
+        if recipe.compile:
+            for module in modules.values():
+                module.compile(backend=recipe.compile)
 
     def fit(self) -> Outcome:
         """Trains to the end of steps or minutes and measures.
 
         Raises:
             Diverged: too many steps in a row were no number.
+            InputError: the folder can't be written.
         """
+        try:
+            return self._fit()
+        finally:
+            self._saver.wait()
+
+    def _fit(self) -> Outcome:
         self._resume()
         self._since = time.monotonic() - self.run.elapsed_s
         self._began = (self.run.step, self.run.elapsed_s)
@@ -152,13 +178,14 @@ class Loop:
             if self.recipe.validate_every and self.run.step % self.recipe.validate_every == 0:
                 metrics, validated = self._validate(), self.run.step
             if self.run.elapsed_s - saved >= self.recipe.save_every_s:
-                self._save()
+                self._saver.save(self.run)
                 saved = self.run.elapsed_s
         if validated != self.run.step:
             metrics = self._validate()
         self._log()
         self._tell(force=True)
-        return Outcome(self.run.step, metrics, self.run.ema.tensors())
+        weights = {name: sharding.whole(t) for name, t in self.run.ema.tensors().items()}
+        return Outcome(self.run.step, metrics, weights)
 
     def _resume(self) -> None:
         if optim.rank() == 0 and checkpointing.resume(self.out, self.run, self.who):
@@ -167,7 +194,10 @@ class Loop:
         if optim.rank() and step:
             checkpointing.resume(self.out, self.run, self.who)
         assert self.run.step == step, f"states must lie where every worker reads: {self.out}"
-        optim.share_from_first(self.run.live)
+        if not self._sharded:  # those were shared before they were spread
+            optim.share_from_first(self.run.live)
+        best = checkpointing.best_of(self.out, self.who)
+        self._best = math.inf if best is None else float(best["metrics"]["held_out.error"])
         if step == 0:
             self.run.ema = Ema(self.run.live, self.recipe.ema)
 
@@ -183,16 +213,15 @@ class Loop:
         rate = optim.learning_rate(recipe, run.step, progress)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        terms = self._terms()
-        total = torch.stack(
-            [w * terms[n].float() for n, w in recipe.loss_weights.items() if w]
-        ).sum()
         run.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        mean = optim.average_gradients(run.params, total)
+        parts = [self._backward(part) for part in range(recipe.accumulate)]
+        total = parts[0]["total"] if len(parts) == 1 else _mean([p["total"] for p in parts])
+        mean = optim.average_gradients(run.params, total, self._sharded)
         norm = optim.clip_gradients(run.params, recipe.grad_clip)
         run.step += 1
-        self._losses = {**{n: float(t.detach()) for n, t in terms.items()}, "total": mean}
+        values = {n: float(_mean([p[n] for p in parts])) for n in parts[0]}
+        self._losses = {**values, "total": mean}
+        self._spread()
         if math.isfinite(mean) and math.isfinite(norm):
             run.optimizer.step()
             run.ema.update(run.step)
@@ -201,19 +230,43 @@ class Loop:
         else:
             self._skip()
 
-    def _terms(self) -> Mapping[str, torch.Tensor]:
-        """Unweighted loss terms of this step's batch; all chance comes from (seed, step, rank)."""
-        recipe, step, rank = self.recipe, self.run.step, optim.rank()
+    def _backward(self, part: int) -> dict[str, torch.Tensor]:
+        """Gradients of one part of the step's batch; its loss terms, detached, and their total."""
+        terms, weights = self._terms(part), self.recipe.loss_weights
+        total = torch.stack([w * terms[n].float() for n, w in weights.items() if w]).sum()
+        (total / self.recipe.accumulate if self.recipe.accumulate > 1 else total).backward()
+        return {**{n: t.detach() for n, t in terms.items()}, "total": total.detach()}
+
+    def _terms(self, part: int) -> Mapping[str, torch.Tensor]:
+        """Unweighted loss terms of a part of this step's batch.
+
+        All chance comes from (seed, step, stream), with a stream for each part on each worker.
+        """
+        recipe, step = self.recipe, self.run.step
         request = self.objective.request(np.random.default_rng([recipe.seed, step]))
-        size = recipe.batch // optim.workers()
-        batch = self.data.batch(request, size, recipe.seed, step, rank)
-        seed = step_seed(recipe.seed, step, rank)
+        size = recipe.batch // (optim.workers() * recipe.accumulate)
+        stream = optim.rank() + optim.workers() * part
+        batch = self.data.batch(request, size, recipe.seed, step, stream)
+        seed = step_seed(recipe.seed, step, stream)
         torch.manual_seed(seed)  # dropout in the nets draws from the global generator
         rng = torch.Generator(self.device).manual_seed(seed)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
             terms = self.objective.losses(validation.to_device(batch, self.device), rng)
         assert terms.keys() == self.objective.terms, f"{sorted(terms)} != its declared terms"
         return terms
+
+    def _spread(self) -> None:
+        """Every ``histogram_every`` steps, how terms and gradients are spread, as a picture."""
+        every = self.recipe.histogram_every
+        if not every or optim.rank():
+            return
+        self._terms_since.append(self._losses)
+        if self.run.step % every == 0:
+            path = self.out / "histograms" / f"step_{self.run.step:09d}.png"
+            sizes = histograms.gradients(self.objective.trainable())
+            write_bytes(path, histograms.draw(self._terms_since, sizes))
+            self.watch.tracker.artifact(path, "histograms")
+            self._terms_since = []
 
     def _skip(self) -> None:
         self.run.skipped += 1
@@ -241,17 +294,23 @@ class Loop:
         self._recent, self._logged = [], (self.run.step, self.run.elapsed_s)
 
     def _validate(self) -> dict[str, float]:
-        """Measures the averaged weights on the first worker; logs numbers, gate and a picture."""
-        if optim.rank():
+        """Measures the averaged weights on the first worker; logs numbers, gate, picture and video.
+
+        Nets that are spread over the workers run on all of them.
+        """
+        if optim.rank() and not self._sharded:
             return {}
-        picture = self.out / "pictures" / f"step_{self.run.step:09d}.png"
+        name = self.out / "pictures" / f"step_{self.run.step:09d}"
         args = (self.objective, self.data, self.recipe, self.device)
         with self.run.ema.swapped():
             metrics, verdict = validation.validate(*args)
-            drawn = validation.save_picture(*args, picture)
+            files = validation.save_pictures(*args, name)
+        self._keep_best(metrics)
+        if optim.rank():
+            return metrics
         self.watch.tracker.metrics(metrics, self.run.step)
-        if drawn:
-            self.watch.tracker.artifact(picture, "pictures")
+        for file in files:
+            self.watch.tracker.artifact(file, "pictures")
         if verdict is None:
             log.warning("%s: no clip is long enough to hold time out", self.recipe.stage)
         else:
@@ -259,9 +318,13 @@ class Loop:
             log.log(level, "%s step %d %s", self.recipe.stage, self.run.step, verdict.line())
         return metrics
 
-    def _save(self) -> None:
-        if optim.rank() == 0:
-            checkpointing.save_state(self.out, self.run, self.who)
+    def _keep_best(self, metrics: Mapping[str, float]) -> None:
+        """Weights with the smallest held-out error so far, where runs are validated on the way."""
+        error = metrics.get("held_out.error", math.inf)
+        if self.recipe.validate_every and error < self._best:
+            self._best = error
+            about = {"identity": self.who.sha, "step": self.run.step, "metrics": dict(metrics)}
+            checkpointing.save_best(self.out, self.run.ema.tensors(), self.recipe.save_half, about)
 
     def _tell(self, force: bool = False) -> None:
         now = time.monotonic()
@@ -281,3 +344,7 @@ class Loop:
             cap = max(0.0, 60 * self.recipe.minutes - self.run.elapsed_s)
             left = cap if math.isnan(left) else min(left, cap)
         return left
+
+
+def _mean(values: list[torch.Tensor]) -> torch.Tensor:
+    return values[0] if len(values) == 1 else torch.stack([v.float() for v in values]).mean()

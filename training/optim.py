@@ -9,6 +9,7 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from training import sharding
 from training.recipe import TrainRecipe
 
 # One-cycle's shape is torch's OneCycleLR's: 30 % of the way up from lr/25, then down to lr/1e4.
@@ -61,14 +62,21 @@ def rank() -> int:
 
 
 @torch.no_grad()
-def average_gradients(params: Mapping[str, nn.Parameter], total: torch.Tensor) -> float:
+def average_gradients(
+    params: Mapping[str, nn.Parameter], total: torch.Tensor, sharded: bool = False
+) -> float:
     """Replaces gradients by their mean over the workers; the same for the loss, which it returns.
 
-    With several workers a parameter without a gradient counts as zeros, so that all agree.
+    With several workers a parameter without a gradient counts as zeros, so that all agree. Sharded
+    gradients are means already.
     """
     count = workers()
     if count == 1:
         return float(total.detach())
+    if sharded:
+        mean = total.detach().float().clone()
+        dist.all_reduce(mean)
+        return float(mean) / count
     for p in params.values():
         if p.grad is None:
             p.grad = torch.zeros_like(p)
@@ -106,6 +114,7 @@ def clip_gradients(params: Mapping[str, nn.Parameter], largest: float) -> float:
     """Scales the whole gradient to norm ``largest`` (not when 0); returns the norm before."""
     present = [p for p in params.values() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in present if p.grad is not None])
-    if largest > 0 and torch.isfinite(norm):
+    size = float(sharding.whole(norm))
+    if largest > 0 and math.isfinite(size):
         nn.utils.clip_grads_with_norm_(present, largest, norm)
-    return float(norm)
+    return size

@@ -49,6 +49,14 @@ class TrainRecipe:
         threads: CPU threads of a worker; 0 takes the setting of the machine.
         save_half: keep the final weights in float16.
         notes: lines for the checkpoint card (a loss left out and why, attribution of data).
+        accumulate: a step's batch is computed in so many parts, one after the other.
+        compile: back end of torch.compile for the trained nets, as ``inductor``; empty is none.
+        checkpointing: activations of nets that offer it are computed again in the backward pass:
+            a fifth more time for a fraction of the memory.
+        sharded: weights, gradients and optimiser are spread over the workers (FSDP2); otherwise
+            each worker holds all, and gradients are averaged.
+        histogram_every: steps between pictures of how loss terms and gradients spread; 0 is none.
+        film_frames: length of the short video of each validation; 0 is none.
     """
 
     system: str
@@ -77,6 +85,12 @@ class TrainRecipe:
     threads: int = 0
     save_half: bool = False
     notes: tuple[str, ...] = ()
+    accumulate: int = later(1)
+    compile: str = later("")
+    checkpointing: bool = later(False)
+    sharded: bool = later(False)
+    histogram_every: int = later(0)
+    film_frames: int = later(25)
 
     def __post_init__(self) -> None:
         for name in ("system", "stage"):
@@ -105,7 +119,7 @@ class TrainRecipe:
                 raise InputError(f"recipe: {name} is {value!r}; give a number")
             if not math.isfinite(value) or value < least:
                 raise InputError(f"recipe: {name} is {value!r}; give {least} or more")
-        for name in ("steps", "batch", "seed", "warmup", "log_every", "validate_every", "threads"):
+        for name in _WHOLE:
             if not isinstance(getattr(self, name), int):
                 raise InputError(f"recipe: {name} is {getattr(self, name)!r}; give a whole number")
         if not self.lr > 0:
@@ -121,6 +135,10 @@ class TrainRecipe:
             raise InputError("recipe: every one of loss_weights is 0; give at least one a weight")
 
 
+_WHOLE = (
+    "steps", "batch", "seed", "warmup", "log_every", "validate_every", "threads", "accumulate",
+    "histogram_every", "film_frames",
+)  # fmt: skip
 _LEAST: Mapping[str, float] = {
     "steps": 1,
     "batch": 1,
@@ -137,4 +155,7 @@ _LEAST: Mapping[str, float] = {
     "held_out_samples": 2,
     "bad_steps": 1,
     "threads": 0,
+    "accumulate": 1,
+    "histogram_every": 0,
+    "film_frames": 0,
 }

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.contracts import BatchRequest, Objective
+from core.contracts import BatchRequest, FramePair, Objective, Window
 from core.files import write_bytes
+from core.media.video import encode_mp4
+from core.sample import FPS
+from training import optim
 from training.data import Samples
 from training.recipe import TrainRecipe
 
@@ -148,19 +151,51 @@ def _measure_part(
     return {name: np.concatenate(found) for name, found in rows.items()}, np.concatenate(people)
 
 
-def save_picture(
-    objective: Objective, data: Samples, recipe: TrainRecipe, device: torch.device, path: Path
-) -> bool:
-    """Writes the objective's contact sheet of the first held-out batch as PNG, if it draws one."""
-    for part in data.parts():
-        request = _request(objective, recipe)
-        batch = next(data.held_out(part, request, recipe.held_out_samples, min(recipe.batch, 8)))
-        with _evaluating(objective.trainable()):
-            sheet = objective.picture(to_device(batch, device))
-        if sheet is None:
-            return False
+def save_pictures(
+    objective: Objective, data: Samples, recipe: TrainRecipe, device: torch.device, name: Path
+) -> list[Path]:
+    """Writes what the objective draws of people held out, or of held-out time where there are none.
+
+    A contact sheet of the first batch (PNG), and, where the objective has ``film``, a short video.
+    With sharded nets every worker draws; the first one writes.
+
+    Files are ``name`` with an ending; they are returned, on other workers none are.
+    """
+    parts = data.parts()
+    if not parts:
+        return []
+    part, request, files = parts[-1], _request(objective, recipe), []
+    size = min(recipe.batch, 8)
+    batch = next(data.held_out(part, request, recipe.held_out_samples, size))
+    with _evaluating(objective.trainable()):
+        sheet = objective.picture(to_device(batch, device))
+        frames = _film(objective, data, part, request, recipe, device)
+    if optim.rank():
+        return []
+    if sheet is not None:
         good, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
         assert good, f"no PNG of a sheet of shape {sheet.shape}"
-        write_bytes(path, png.tobytes())
-        return True
-    return False
+        files.append(name.with_suffix(".png"))
+        write_bytes(files[-1], png.tobytes())
+    if frames is not None:
+        files.append(name.with_suffix(".mp4"))
+        write_bytes(files[-1], encode_mp4(frames, FPS))
+    return files
+
+
+def _film(
+    objective: Objective,
+    data: Samples,
+    part: Any,
+    request: BatchRequest,
+    recipe: TrainRecipe,
+    device: torch.device,
+) -> np.ndarray | None:
+    """What the objective makes of some frames in a row, if it draws that: (T, H, W, 3) uint8."""
+    draw = getattr(objective, "film", None)
+    if draw is None or not recipe.film_frames or not isinstance(request.view, FramePair):
+        return None
+    row = BatchRequest(Window(recipe.film_frames, 1), request.fields)
+    batch = next(data.held_out(part, row, 1, 1))
+    frames: np.ndarray = draw({k: v[0] for k, v in to_device(batch, device).items()})
+    return frames

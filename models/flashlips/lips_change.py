@@ -13,7 +13,7 @@ from core.checkpoint import CheckpointRef
 from core.contracts import BatchRequest, FramePair
 from core.weights import Store
 from models.flashlips.parts import Net, freeze, images, latent_mask, load_parts, pixels
-from models.flashlips.reconstruction import FIELDS, codec_of, edit_losses, sheet
+from models.flashlips.reconstruction import FIELDS, codec_of, edit_losses, held, sheet
 from models.losses.l1 import masked_mae
 
 
@@ -105,6 +105,14 @@ class LipsChange:
             "error": masked_mae(back - source, m),
             "copy_error": masked_mae(pair["changed"] - source, m),
         }
+
+    def film(self, clip: Mapping[str, Any]) -> np.ndarray:
+        """Frames in a row (T, ...) with the lips of half a window later, beside the truth."""
+        lips = self.encoder(clip["expression"], images(clip["crop"])).roll(
+            len(clip["crop"]) // 2, 0
+        )
+        edited = self.edit(clip["latent_source"], held(clip), lips)
+        return np.asarray(torch.cat([pixels(self.codec.decode(edited)), clip["crop"]], 2).cpu())
 
     def picture(self, batch: Mapping[str, Any]) -> np.ndarray:
         """Columns: changed by the masked editor, the mask-free edit back, truth."""

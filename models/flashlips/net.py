@@ -69,6 +69,8 @@ class Editor(nn.Module):
         gate, film: see above.
     """
 
+    entry_methods = ("reference",)
+
     def __init__(
         self,
         latent: int = 4,

@@ -134,6 +134,12 @@ class Reconstruction:
             "copy_error": masked_mae(batch["latent_source_reference"] - true, m),
         }
 
+    def film(self, clip: Mapping[str, Any]) -> np.ndarray:
+        """Frames in a row (T, ...) and a reference (1, ...): reconstruction beside truth."""
+        return np.asarray(
+            torch.cat([pixels(self.codec.decode(self.edit(held(clip)))), clip["crop"]], 2).cpu()
+        )
+
     def picture(self, batch: Mapping[str, Any]) -> np.ndarray:
         """Columns: reference, masked, reconstruction, truth."""
         z = [batch["latent_source_reference"], batch["latent_masked"], self.edit(batch)]
@@ -165,6 +171,15 @@ def jittered(
     mix, shift = mix.to(z.device), shift.to(z.device)[..., None]
     names = [name for name in batch if name.startswith("latent_")]
     return {**batch, **{n: torch.einsum("bij,bjhw->bihw", mix, batch[n]) + shift for n in names}}
+
+
+def held(clip: Mapping[str, Any]) -> dict[str, Any]:
+    """Frames of one clip with its one reference repeated for each of them."""
+    count = len(clip["crop"])
+    return {
+        name: value.expand(count, *value.shape[1:]) if name.endswith("_reference") else value
+        for name, value in clip.items()
+    }
 
 
 def sheet(columns: list[Any], crops: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.blocks import checkpointed
 from models.blocks.resnet import ResBlock
 
 
@@ -32,6 +33,7 @@ class UNet(nn.Module):
         condition: int = 0,
     ) -> None:
         super().__init__()
+        self.checkpointing = False
         block = partial(ResBlock, groups=groups, condition=condition)
         self.conv_in = nn.Conv2d(c_in, channels[0], 3, padding=1)
         skips, c = [channels[0]], channels[0]
@@ -61,10 +63,11 @@ class UNet(nn.Module):
         x = self.conv_in(x)
         skips = [x]
         for block in self.down:
-            x = block(x, condition)
+            x = checkpointed.run(block, self.checkpointing, x, condition)
             skips.append(x)
         for block in self.mid:
-            x = block(x, condition)
+            x = checkpointed.run(block, self.checkpointing, x, condition)
         for block in self.up:
-            x = block(x if block.resample == "up" else torch.cat([x, skips.pop()], 1), condition)
+            x = x if block.resample == "up" else torch.cat([x, skips.pop()], 1)
+            x = checkpointed.run(block, self.checkpointing, x, condition)
         return self.conv_out(F.silu(self.norm(x)))

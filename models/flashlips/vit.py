@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from models.blocks import checkpointed
 from models.flashlips.fmt import sinusoid
 
 
@@ -64,6 +65,7 @@ class ViT(nn.Module):
         groups: int = 32,
     ) -> None:
         super().__init__()
+        self.checkpointing = False
         self.conv_in = nn.Conv2d(c_in, narrow, 1)
         self.norm = nn.GroupNorm(groups, narrow)
         self.lift = nn.Conv2d(narrow, dim, 1)
@@ -77,5 +79,5 @@ class ViT(nn.Module):
         _, dim, rows, columns = grid.shape
         tokens = grid.flatten(2).transpose(1, 2) + positions(rows, columns, dim, x.device)
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = checkpointed.run(block, self.checkpointing, tokens)
         return self.conv_out(self.lower(tokens.transpose(1, 2).unflatten(2, (rows, columns))))
