@@ -27,6 +27,7 @@ class Stage:
     Attributes:
         name: also the name of its checkpoint folder.
         needs: fields of a sample it reads.
+        more: further ones that depend on the recipe's ``net``.
         after: stages whose checkpoints it starts from or uses frozen.
         build: makes the objective.
     """
@@ -35,6 +36,11 @@ class Stage:
     needs: tuple[str, ...]
     after: tuple[str, ...]
     build: Build
+    more: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda net: ()
+
+    def fields(self, net: Mapping[str, Any]) -> tuple[str, ...]:
+        """Fields of a sample it reads, for a recipe's ``net``."""
+        return (*self.needs, *self.more(net))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from core.weights import Store
 from preprocessing.plan import Placed
 from preprocessing.steps.crop import Crop
 from preprocessing.steps.emotion import Emotion
-from preprocessing.steps.expression import Expression
+from preprocessing.steps.expression import LANDMARKS, Expression
 from preprocessing.steps.filters import Length, OneFace, PoseLimits, Sharpness
 from preprocessing.steps.frames import Reader
 from preprocessing.steps.identity import Identify, Who
@@ -78,6 +78,7 @@ class PreprocessRecipe:
         steps: ``package.module:function`` that gives the list, from this recipe and a Store.
         crop: where the face crop lies and how large it is.
         codec, speech: names of the image codec and of the speech encoder.
+        expression: ``landmarks``, or the file of an expression net (``FILE#SIDE``).
         emotion: folder of a speech-emotion classifier; "" is none.
         sync: expert that moves the sound to the lips, such as ``syncnet_v2``; "" is none.
         sync_confidence, sync_most: least confidence, largest offset (frames) to keep.
@@ -109,6 +110,7 @@ class PreprocessRecipe:
     crop: CropSpec = field(default=FLASHLIPS_128)
     codec: str = "slim"
     speech: str = "whisper-tiny.en+log-mel"
+    expression: str = later(LANDMARKS)
     emotion: str = later("")
     sync: str = later("")
     sync_confidence: float = later(3.0)
@@ -260,7 +262,7 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         *_parsing(recipe, store),
         Placed(Masks(recipe.crop.mask, recipe.lips_from, recipe.latent_stride)),
         *_identity(recipe, store),
-        Placed(Expression()),
+        Placed(_expression(recipe, store)),
         Placed(Viseme()),
         Placed(
             Latents(
@@ -277,6 +279,15 @@ def flashlips_steps(recipe: PreprocessRecipe, store: Store) -> list[Placed]:
         Placed(Speech(recipe.speech, store, threads=n)),
         *_emotion(recipe, store),
     ]
+
+
+def _expression(recipe: PreprocessRecipe, store: Store) -> Expression:
+    if recipe.expression != LANDMARKS and recipe.flip:
+        raise InputError(
+            "flip=True needs the mirror image of expression features, which only landmarks have: "
+            "set flip=False or expression=landmarks"
+        )
+    return Expression(recipe.expression, store, recipe.threads)
 
 
 def _scenes(recipe: PreprocessRecipe) -> list[Placed]:

@@ -110,7 +110,7 @@ def check(job: Job, workers: int = 1) -> dict[str, Any]:
             f"batch {job.recipe.batch} does not divide over {held}; use "
             f"{-(-job.recipe.batch // parts) * parts}"
         )
-    return reading.check_shards(job.shards, tuple(stage.needs), job.parents)
+    return reading.check_shards(job.shards, stage.fields(job.recipe.net), job.parents)
 
 
 def known(job: Job) -> CheckpointRef | None:
@@ -134,7 +134,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
         _start_from(job, objective)
         clips = reading.load(
             job.shards,
-            tuple(stage.needs),
+            stage.fields(recipe.net),
             recipe.exclude_speakers,
             getattr(objective, "derive", None),
             getattr(objective, "keeps", None),
@@ -151,7 +151,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
                 step=outcome.step,
                 recipe=recipes.to_json(recipe),
                 recipe_sha=who.recipe_sha,
-                net=recipe.net,
+                net={**recipe.net, **getattr(objective, "found", {})},
                 crop=str(manifest.origin.get("crop", "")),
                 codec=str(manifest.origin.get("codec", "")),
                 schema_version=SCHEMA_VERSION,

@@ -76,14 +76,44 @@ class BasicBlock(nn.Module):
         return F.relu(self.skip(x) + self.norm2(self.conv2(h)))
 
 
+class Bottleneck(nn.Module):
+    """The three-convolution block of ResNet-50, four times as wide outside; GroupNorm."""
+
+    def __init__(self, c_in: int, width: int, stride: int, groups: int) -> None:
+        super().__init__()
+        out = 4 * width
+        self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, width)
+        self.conv3 = nn.Conv2d(width, out, 1, bias=False)
+        self.norm3 = nn.GroupNorm(groups, out)
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or c_in != out:
+            self.skip = nn.Sequential(
+                nn.Conv2d(c_in, out, 1, stride, bias=False), nn.GroupNorm(groups, out)
+            )
+
+    def forward(self, x: Any) -> Any:
+        """One block."""
+        h = F.relu(self.norm1(self.conv1(x)))
+        h = F.relu(self.norm2(self.conv2(h)))
+        return F.relu(self.skip(x) + self.norm3(self.conv3(h)))
+
+
 class ResNet(nn.Module):
     """Image -> vector. ``layers`` (2,2,2,2) is ResNet-18, (3,4,6,3) is ResNet-34, at ``width`` 64.
 
-    (B, 3, H, W) in [-1, 1] -> (B, out).
+    With ``bottleneck`` blocks (3,4,6,3) is ResNet-50. (B, 3, H, W) in [-1, 1] -> (B, out).
     """
 
     def __init__(
-        self, out: int, layers: Sequence[int] = (2, 2, 2, 2), width: int = 64, groups: int = 8
+        self,
+        out: int,
+        layers: Sequence[int] = (2, 2, 2, 2),
+        width: int = 64,
+        groups: int = 8,
+        bottleneck: bool = False,
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, width, 7, 2, 3, bias=False)
@@ -93,8 +123,12 @@ class ResNet(nn.Module):
         for level, count in enumerate(layers):
             for i in range(count):
                 stride = 2 if level > 0 and i == 0 else 1
-                blocks.append(BasicBlock(c, width << level, stride, groups))
-                c = width << level
+                if bottleneck:
+                    blocks.append(Bottleneck(c, width << level, stride, groups))
+                    c = 4 * (width << level)
+                else:
+                    blocks.append(BasicBlock(c, width << level, stride, groups))
+                    c = width << level
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(c, out)
 

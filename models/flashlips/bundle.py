@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.weights import Store
 from models.experts.codec import load_codec
 from models.flashlips.audio_to_lips import generate
+from models.flashlips.condition import Condition, sizes
 from models.flashlips.parts import freeze, images, lips_dim, load_parts, pixels
 
 PARTS = {
@@ -118,16 +119,18 @@ class FlashLips:
         self,
         speech: np.ndarray,
         references: Any,
-        steps: int = 10,
+        emotion: np.ndarray | None = None,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> torch.Tensor:
-        """Lips vectors for a sound of any length.
+        """Lips vectors for a sound of any length; Euler steps and guidance are the card's.
+
+        The head's pose is left open: sound comes before any frame is seen.
 
         Args:
             speech: (T,D) features.
             references: (K,12) lips vectors of the person.
-            steps: Euler steps.
+            emotion: (T,7) probabilities; None is unknown.
             temperature: spread of the flow's start; 0 is its mean.
             seed: of the start.
 
@@ -135,6 +138,9 @@ class FlashLips:
             (T,12).
         """
         rng = torch.Generator().manual_seed(seed)
+        net = self.cards["audio_to_lips"].net
+        steps, guidance = int(net.get("euler_steps", 10)), float(net.get("guidance", 1.0))
+        d_e, d_p = sizes(net)
         held = self.fmt.normalise(references).reshape(1, -1)  # type: ignore[operator]
         total = len(speech)
         padded = np.concatenate([np.repeat(speech[:1], PAST, 0), speech])
@@ -144,7 +150,18 @@ class FlashLips:
         for start in range(0, total, NEW):
             window = torch.from_numpy(padded[start : start + PAST + NEW])[None]
             noise = temperature * torch.randn(1, NEW, references.shape[-1], generator=rng)
-            new = generate(self.fmt, window, held, history, steps, noise)
+            felt = torch.zeros(1, d_e)
+            if emotion is not None:
+                felt = torch.from_numpy(emotion[min(start, len(emotion) - 1)].astype(np.float32))[
+                    None
+                ]
+            told = Condition(
+                window,
+                held,
+                felt if d_e else None,
+                torch.zeros(1, PAST + NEW, d_p) if d_p else None,
+            )
+            new = generate(self.fmt, told, history, steps, noise, guidance)
             parts.append(new[0])
             history = new[:, -PAST:]
         z = torch.cat(parts)[:total]

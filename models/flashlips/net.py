@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -133,7 +133,9 @@ def mouth_crop(images: Any, size: int) -> Any:
 class LipsEncoder(nn.Module):
     """Frozen expression features -> MLP (8-D), beside a mouth-crop CNN (4-D) (Fig. 4, Table 5).
 
-    The two are concatenated to 12-D. Sec. 3.1.1 writes a sum, Table 5 and Fig. 4 "8D+4D".
+    By default the two are concatenated to 12-D, as Table 5's and Fig. 4's "8D+4D" read and as the
+    editor's 52 channels want it; ``compose="sum"`` is Sec. 3.1.1's sum, the shorter padded with
+    zeros.
     """
 
     def __init__(
@@ -145,9 +147,12 @@ class LipsEncoder(nn.Module):
         width: int = 64,
         layers: Sequence[int] = (2, 2, 2, 2),
         mouth: int = 96,
+        compose: Literal["concat", "sum"] = "concat",
     ) -> None:
         super().__init__()
-        self.mouth = mouth
+        if compose not in ("concat", "sum"):
+            raise TypeError(f"compose is {compose!r}: concat or sum")
+        self.mouth, self.summed = mouth, compose == "sum"
         self.register_buffer("mean", torch.zeros(expression))
         self.register_buffer("scale", torch.ones(expression))
         self.head = nn.Sequential(
@@ -170,17 +175,23 @@ class LipsEncoder(nn.Module):
             images: (B,3,S,S) crops in [-1,1].
 
         Returns:
-            (B, main + residual).
+            (B, main + residual), or (B, the longer of both) when summed.
         """
         z_main = self.head((expression - self.mean) * self.scale)
         if self.residual is None:
             return z_main
-        return torch.cat([z_main, self.residual(mouth_crop(images, self.mouth))], 1)
+        z_add = self.residual(mouth_crop(images, self.mouth))
+        if not self.summed:
+            return torch.cat([z_main, z_add], 1)
+        longest = max(z_main.shape[1], z_add.shape[1])
+        z_main, z_add = (F.pad(z, (0, longest - z.shape[1])) for z in (z_main, z_add))
+        return z_main + z_add
 
 
 class ImageLipsEncoder(nn.Module):
     """The distilled encoder: one ResNet from the face crop to the lips vector (ResNet-34 at 384).
 
+    Sec. 3.1.1 and Fig. 4 have a ResNet-34, Sec. 4.2 a ResNet-50 (``bottleneck``).
     (B,3,S,S) in [-1,1] -> (B, lips).
     """
 
@@ -190,10 +201,11 @@ class ImageLipsEncoder(nn.Module):
         layers: Sequence[int] = (3, 4, 6, 3),
         width: int = 64,
         size: int = 384,
+        bottleneck: bool = False,
     ) -> None:
         super().__init__()
         self.size = size
-        self.net = ResNet(lips, layers, width)
+        self.net = ResNet(lips, layers, width, bottleneck=bottleneck)
 
     def forward(self, images: Any) -> Any:
         """Crops to lips vectors."""

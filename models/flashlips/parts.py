@@ -42,8 +42,10 @@ def build(name: str, net: Net) -> nn.Module:
 
 
 def lips_dim(net: Net) -> int:
-    """Length of the lips vector: main plus residual (Table 5)."""
-    return int(net["lips_encoder"]["main"]) + int(net["lips_encoder"]["residual"])
+    """Length of the lips vector: main plus residual (Table 5); summed, the longer of both."""
+    encoder = net["lips_encoder"]
+    lengths = int(encoder["main"]), int(encoder["residual"])
+    return max(lengths) if encoder.get("compose") == "sum" else sum(lengths)
 
 
 class FMTWithScale(nn.Module):
@@ -54,6 +56,10 @@ class FMTWithScale(nn.Module):
         self.net = FMT(lips=lips, **sizes)
         self.register_buffer("mean", torch.zeros(lips))
         self.register_buffer("std", torch.ones(lips))
+
+    def forward(self, *inputs: Any) -> Any:
+        """As ``FMT.forward``."""
+        return self.net(*inputs)
 
     def normalise(self, lips: Any) -> Any:
         """Lips vectors to zero mean and unit variance over the training data."""

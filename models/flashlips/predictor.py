@@ -12,11 +12,13 @@ from core.errors import InputError
 from core.media import audio
 from core.media.crop import FLASHLIPS_128
 from core.media.shapes import opening
-from core.sample import FPS, SAMPLE_RATE
+from core.sample import FPS, SAMPLE_RATE, SEGMENT_S
 from core.weights import Store
+from models.experts.emotion import CLASSES, SpeechEmotion
 from models.experts.face import FaceMesh
 from models.experts.speech import load_speech
 from models.flashlips.bundle import FlashLips
+from models.flashlips.condition import sizes
 
 WINDOW = 16
 CLOSE_FRAMES = 3
@@ -50,6 +52,7 @@ class FlashLipsPredictor:
             references=self.system.references,
         )
         self.speech = load_speech(self.system.cards["audio_to_lips"].net["speech_encoder"], store)
+        self.emotion = emotion_of(self.system, store)
         self.mesh = FaceMesh(store)
 
     def prepare(self, references: np.ndarray, sound: np.ndarray, seed: int = 0) -> FlashLipsSession:
@@ -58,7 +61,8 @@ class FlashLipsPredictor:
         frames = max(1, int(np.ceil(len(sound) / SAMPLE_RATE * FPS)))
         vectors = system.image_lips(references)
         features = self.speech.features(sound, frames)
-        lips = system.speak(features, vectors, seed=seed)
+        felt = None if self.emotion is None else feelings(self.emotion, sound, frames)
+        lips = system.speak(features, vectors, felt, seed=seed)
         silent = audio.silence(sound, SAMPLE_RATE, FPS, frames)
         lips = close_when_silent(lips, silent, vectors[self._most_closed(references)])
         return FlashLipsSession(system, system.encode(references[:1]), lips)
@@ -67,6 +71,22 @@ class FlashLipsPredictor:
         """The reference with the smallest measured mouth opening."""
         meshes = [self.mesh.mesh_crop(crop) for crop in references]
         return int(np.argmin([np.inf if m is None else float(opening(m)) for m in meshes]))
+
+
+def emotion_of(system: FlashLips, store: Store) -> SpeechEmotion | None:
+    """The speech-emotion classifier that the system was trained with, if it was with one."""
+    net = system.cards["audio_to_lips"].net
+    return SpeechEmotion(str(net["emotion_encoder"]), store) if sizes(net)[0] else None
+
+
+def feelings(emotion: SpeechEmotion, sound: np.ndarray, frames: int) -> np.ndarray:
+    """Probabilities (frames, 7): one vector for each stretch as long as a training segment."""
+    length = round(SEGMENT_S * FPS)
+    found = np.empty((frames, CLASSES), np.float32)
+    for first in range(0, frames, length):
+        piece = sound[first * SAMPLE_RATE // FPS : (first + length) * SAMPLE_RATE // FPS]
+        found[first : first + length] = emotion.probabilities(piece)
+    return found
 
 
 def close_when_silent(lips: torch.Tensor, silent: np.ndarray, closed: torch.Tensor) -> torch.Tensor:

@@ -88,7 +88,7 @@ class Reconstruction:
         self.compare = edit_losses(self.codec, net, store)
         self.terms = self.compare.terms
         self.jitter = float(net.get("latent_jitter", 0.0))
-        self.statistics = Statistics()
+        self.expected, self.statistics = int(net["expression"]), Statistics()
 
     def trainable(self) -> Mapping[str, nn.Module]:
         """The editor (with f_ref) and the lips encoder."""
@@ -101,7 +101,13 @@ class Reconstruction:
     def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Gathers the spread of expression features, to feed the encoder unit variance."""
         if self.fresh:
-            self.statistics.add(torch.as_tensor(sample["expression"]))
+            features = torch.as_tensor(sample["expression"])
+            if features.shape[-1] != self.expected:
+                raise InputError(
+                    f"the shards' expression features have {features.shape[-1]} numbers, "
+                    f"net.expression is {self.expected}: --set net.expression={features.shape[-1]}"
+                )
+            self.statistics.add(features)
             mean, std = self.statistics.mean_std()
             encoder = self.parts["lips_encoder"]
             encoder.mean.copy_(mean)  # type: ignore[operator]

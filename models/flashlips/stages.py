@@ -8,6 +8,7 @@ from typing import Any
 from core.contracts import Predictor
 from core.weights import Store
 from models.flashlips.audio_to_lips import AudioToLips
+from models.flashlips.condition import fields
 from models.flashlips.distillation import Distillation
 from models.flashlips.lips_change import LipsChange
 from models.flashlips.reconstruction import FIELDS, Reconstruction
@@ -17,7 +18,7 @@ RECONSTRUCTION = Stage("reconstruction", FIELDS, (), Reconstruction)
 DISTILLATION = Stage("distillation", ("crop", "expression"), ("reconstruction",), Distillation)
 LIPS_CHANGE = Stage("lips_change", FIELDS, ("reconstruction",), LipsChange)
 AUDIO_TO_LIPS = Stage(
-    "audio_to_lips", ("crop", "expression", "speech"), ("reconstruction",), AudioToLips
+    "audio_to_lips", ("crop", "expression", "speech"), ("reconstruction",), AudioToLips, fields
 )
 
 

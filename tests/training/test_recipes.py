@@ -5,6 +5,7 @@ import torch
 
 from models.flashlips.edit_losses import LATENT_TERMS, PIXEL_TERMS
 from models.flashlips.parts import build, lips_dim
+from training.job import find_stage
 from training.optim import learning_rate
 from training.recipes import flashlips as recipes
 
@@ -29,6 +30,15 @@ def test_the_papers_losses_and_schedule(make):
     assert learning_rate(recipe, 0, 1.0) == pytest.approx(1e-8, rel=0.01)
 
 
+def test_stage_two_is_the_papers():
+    recipe = recipes.audio_to_lips()
+    assert {learning_rate(recipe, step, step / 100) for step in range(100)} == {5e-5}
+    assert recipe.betas == (0.9, 0.999), "AdamW with default parameters"
+    stage = find_stage(recipe)
+    assert stage.fields(recipe.net) == ("crop", "expression", "speech", "emotion", "pose")
+    assert find_stage(recipes.nano_audio_to_lips()).fields(recipes.NANO_NET) == stage.needs
+
+
 def test_the_papers_nets():
     def millions(name, recipe):
         with torch.device("meta"):
@@ -39,4 +49,8 @@ def test_the_papers_nets():
     assert millions("editor", unet) == pytest.approx(211.17 + 0.63, abs=0.01)
     assert millions("editor", vit) == pytest.approx(268.94 + 0.63, abs=0.01)
     assert millions("image_encoder", unet) == pytest.approx(21.29, abs=0.02)  # ResNet-34
+    resnet50 = recipes.distillation_resnet50()
+    assert millions("image_encoder", resnet50) == pytest.approx(23.53, abs=0.02)
+    projected = (3 * 768 * 512 + 512 + 2 * 512) / 1e6  # three layers of wav2vec 2.0 to d_a
+    assert millions("fmt", recipes.audio_to_lips()) == pytest.approx(155.15 + projected, abs=0.01)
     assert 11.18 < millions("lips_encoder", unet) < 11.3  # ResNet-18 and a small MLP

@@ -24,10 +24,21 @@ PAPER_NET: dict[str, Any] = {
         "main": 8, "residual": 4, "hidden": 128, "width": 64, "layers": [2, 2, 2, 2], "mouth": 96,
     },
     "image_encoder": {"layers": [3, 4, 6, 3], "width": 64, "size": 384},
+    "fmt": {"speech": 3 * 768},
+    "speech_encoder": "wav2vec2:wav2vec2-base-960h#6,9,12",
+    "emotion_encoder": "speech-emotion",
+    "drop_condition": 0.1,
+    "drop_past": 0.5,
+    "euler_steps": 10,
+    "guidance": 2.0,
     "perceptual": list(PERCEPTUAL),
     "tau_lips": 320.0,
 }  # fmt: skip
-"""Stage 1 at the paper's size, for 512 px crops through the SDXL VAE (A.3); tau_lips is ours."""
+"""The paper's size, for 512 px crops through the SDXL VAE (A.3).
+
+``tau_lips`` is ours; the layers of wav2vec 2.0 too, whose features are projected to Table A.3's
+d_a = 512. Dropouts, Euler steps and guidance by sound are FLOAT's.
+"""
 
 NANO_EDIT = {
     "lat_l1": 1.0, "lat_l1_mask": 4.0, "lat_l1_lips": 0.5, "pix_l1_mask": 1.0, "pix_l1_lips": 0.5
@@ -79,6 +90,7 @@ def reconstruction() -> TrainRecipe:
         batch=32,
         lr=1e-4,
         lr_schedule="one_cycle",
+        betas=(0.9, 0.999),
         ema=0.9999,
         bf16=True,
         splits=("train",),
@@ -95,6 +107,24 @@ def distillation() -> TrainRecipe:
 def lips_change() -> TrainRecipe:
     """Mask removal, 200 k steps (Sec. 4.2)."""
     return replace(reconstruction(), stage="lips_change", steps=200_000)
+
+
+def audio_to_lips() -> TrainRecipe:
+    """Speech to lips vectors: constant 5e-5 (Sec. 4.2); the batch of 32 and 1 M steps are ours."""
+    return replace(
+        reconstruction(),
+        stage="audio_to_lips",
+        loss_weights={"flow": 1.0},
+        lr=5e-5,
+        lr_schedule="constant",
+        warmup=0,
+    )
+
+
+def distillation_resnet50() -> TrainRecipe:
+    """As ``distillation``, with the ResNet-50 that Sec. 4.2 names (Fig. 4 has a ResNet-34)."""
+    encoder = {**PAPER_NET["image_encoder"], "bottleneck": True}
+    return replace(distillation(), net={**PAPER_NET, "image_encoder": encoder})
 
 
 def reconstruction_vit() -> TrainRecipe:

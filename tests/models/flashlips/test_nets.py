@@ -6,8 +6,8 @@ import torch
 from core.errors import InputError
 from models.blocks.resnet import ResBlock
 from models.flashlips.fmt import FMT
-from models.flashlips.net import Editor, ReferenceNet, ViT
-from models.flashlips.parts import Statistics, build, images, latent_mask, pixels
+from models.flashlips.net import Editor, ImageLipsEncoder, LipsEncoder, ReferenceNet, ViT
+from models.flashlips.parts import Statistics, build, images, latent_mask, lips_dim, pixels
 from models.flashlips.unet import UNet
 from models.flow import euler, path_sample
 from training.recipes.flashlips import NANO_NET
@@ -155,3 +155,23 @@ def test_an_editor_on_the_vit():
     assert not torch.allclose(editor(z, reference, lips), editor(z, reference, -lips))
     with pytest.raises(InputError, match="film"):
         build("editor", {**net, "editor": {**net["editor"], "film": True}})
+
+
+def test_a_summed_lips_vector_is_as_long_as_its_longer_part():
+    torch.manual_seed(0)
+    sizes = {"hidden": 16, "width": 8, "layers": [1, 1], "mouth": 32}
+    made = LipsEncoder(10, main=8, residual=4, compose="sum", **sizes)
+    expression, pictures = torch.randn(2, 10), torch.randn(2, 3, 64, 64)
+    lips = made(expression, pictures)
+    assert lips.shape == (2, 8)
+    other = made(expression, pictures.flip(0))
+    assert torch.equal(lips[:, 4:], other[:, 4:]), "the mouth crop reaches the first four"
+    assert not torch.equal(lips[:, :4], other[:, :4])
+    assert lips_dim({"lips_encoder": {"main": 8, "residual": 4, "compose": "sum"}}) == 8
+    with pytest.raises(InputError, match="compose is 'mean'"):
+        build("lips_encoder", {"expression": 10, "lips_encoder": {**sizes, "compose": "mean"}})
+
+
+def test_resnet_50_gives_a_vector():
+    net = ImageLipsEncoder(12, layers=(1, 1), width=8, size=32, bottleneck=True)
+    assert net(torch.randn(2, 3, 64, 64)).shape == (2, 12)
