@@ -25,6 +25,7 @@ from models import SYSTEMS
 from models.system import Stage, load_system
 from training import checkpointing, optim, reading
 from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
+from training.memory import check_memory
 from training.recipe import TrainRecipe
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,11 @@ def check(job: Job, workers: int = 1) -> dict[str, Any]:
             f"batch {job.recipe.batch} does not divide over {held}; use "
             f"{-(-job.recipe.batch // parts) * parts}"
         )
-    return reading.check_shards(job.shards, stage.fields(job.recipe.net), job.parents)
+    fields = stage.fields(job.recipe.net)
+    origin = reading.check_shards(job.shards, fields, job.parents)
+    if settings().frame_cache is None:
+        check_memory(job.shards, fields, workers)
+    return origin
 
 
 def known(job: Job) -> CheckpointRef | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from core.sample import time_split
 from core.shards import Manifest, read_manifest, read_samples, write_manifest, write_shard
 from tests.training import dummy
 from training import reading
+from training.memory import bytes_per_frame, check_memory
 
 PAIR = BatchRequest(FramePair(), ("speech", "opening", "crop"))
 FIELDS = ("speech", "opening", "crop")
@@ -326,3 +328,18 @@ def test_webdataset_reads_our_tars(shards):
 def test_the_split_of_a_segment_is_the_clips():
     train, held = time_split({"first_frame": 50, "clip_frames": 100}, 50)
     assert (train[-1], held[0]) == (26, 30)
+
+
+def test_data_that_does_not_fit_into_memory_is_refused_with_the_way_out(shards):
+    (first, *_) = read_samples(shards, ("speech", "opening"))
+    assert bytes_per_frame(first, ("speech", "opening")) == 6 * 2 + 4
+    check_memory(shards, ("speech", "opening"), 1, free=1)  # nothing is known of its frames
+    manifest = read_manifest(shards)
+    counted = dataclasses.replace(manifest, counts={"frames": 10**9})
+    write_manifest(shards, counted)
+    try:
+        check_memory(shards, ("speech", "opening"), 1, free=10**12)
+        with pytest.raises(InputError, match=r"41\.6 GB for 2 worker.* FLASHLIPS_FRAME_CACHE"):
+            check_memory(shards, ("speech", "opening"), 2, free=10**10)
+    finally:
+        write_manifest(shards, manifest)
