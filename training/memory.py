@@ -12,7 +12,7 @@ from core.sample import Sample
 from core.shards import Shards, read_manifest, read_samples, spoken
 
 SPARE = 1.3
-"""Nets, activations and the copy while a clip's segments are joined: room left over, as a factor."""
+"""Room for nets, activations, and the copy while a clip's segments are joined, as a factor."""
 
 
 def check_memory(folder: Shards, fields: Sequence[str], workers: int, free: int = 0) -> None:
