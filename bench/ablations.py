@@ -7,7 +7,7 @@
 inside M and on the lips, and leakage: with another person's lips vector, is it still the person?
 ``lips_change`` (C.1, A.2): the masked editor's raw output beside the mask-free one's, trained on
 pseudo-pairs in each mixture of directions. Finished trainings are kept below runs/ablations, so an
-interrupted run goes on. Writes bench/results/ablations.json.
+interrupted run goes on. Writes bench/results/ablations.json and a picture of each table.
 """
 
 from __future__ import annotations
@@ -189,6 +189,28 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
     }
 
 
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Each number of a table as a panel: seeds as dots, range as a bar, mean as a line."""
+    from matplotlib.figure import Figure
+
+    rows = report["rows"]
+    keys = list(next(iter(rows.values())))
+    figure = Figure(figsize=(3.6 * len(keys), 2.8), layout="constrained")
+    for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
+        for at, row in enumerate(rows.values()):
+            seeds = row[key]["seeds"]
+            axis.plot(
+                [at, at], [min(seeds), max(seeds)], color="#99c9c4", lw=6, solid_capstyle="round"
+            )
+            axis.plot([at] * len(seeds), seeds, "o", color="#0f766e", ms=4)
+            axis.plot([at - 0.2, at + 0.2], [row[key]["mean"]] * 2, color="#111", lw=1.5)
+        axis.set_xticks(range(len(rows)), list(rows), fontsize=7)
+        axis.set_title(key.replace("_", " "), fontsize=9)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=7)
+    figure.savefig(path, dpi=120)
+
+
 PARTS: dict[str, Callable[[int, int, Tools], dict[str, Any]]] = {
     "lips_dimensions": lips_dimensions, "lips_change": lips_change,
 }  # fmt: skip
@@ -209,6 +231,7 @@ def main() -> None:
         about["date"] = datetime.now(UTC).isoformat(timespec="seconds")
         report[name] = {"rows": rows, **about, "machine": machine()}
         write_json(OUT, report)
+        draw(report[name], OUT.with_name(f"{name}.png"))
 
 
 if __name__ == "__main__":
