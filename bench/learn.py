@@ -1,10 +1,10 @@
 """Does it learn? The gates on synthetic people and on real clips, in one JSON.
 
-    python bench/learn.py [--minutes 10] [--clips FOLDER] [--only nano personalise sound]
+    python bench/learn.py [--minutes 10] [--clips FOLDER] [--only nano personalise sound curve]
 
 ``nano``: the shipped checkpoint on synthetic people nobody trained on, and its mask-free claim.
 ``personalise``: four real clips, at most ``--minutes`` of training each. ``sound``: does the mouth
-follow this sound? Each part adds to bench/results/learn.json; the clips' folder is named by
+follow this sound? ``curve``: what 5, 10 and 20 minutes give. Each part adds to bench/results/learn.json; the clips' folder is named by
 FLASHLIPS_CLIPS or --clips. Run it again after an interruption: finished parts are kept.
 """
 
@@ -69,17 +69,40 @@ def on_nano(tools: Any) -> dict[str, Any]:
     }
 
 
-def on_person(tools: Any, name: str, file: Path, minutes: float) -> dict[str, Any]:
+def on_person(
+    tools: Any, name: str, file: Path, minutes: float, folder: str = "learn"
+) -> dict[str, Any]:
     """One real clip: personalise, then everything on its held-out time."""
-    made = personalise(file, settings().runs / "learn" / name, minutes)
+    made = personalise(file, settings().runs / folder / name, minutes)
     draw = FlashLipsRenderers(made.checkpoint, tools.store)
     subject = Subject(name, made.shards, made.checkpoint)
     return {
         "minutes": minutes,
+        "threads": settings().threads,
         "systems": held_out(subject, draw, tools.observer),
         "mask_free": mask_free_numbers(made.shards, draw, tools.observer),
         "codec": draw.system.codec.id,
     }
+
+
+CURVE = (5.0, 10.0, 20.0)
+"""Minutes of training."""
+
+
+def on_curve(tools: Any, name: str, file: Path) -> dict[str, Any]:
+    """The same clip at each of ``CURVE``'s minutes, from the same generic checkpoint."""
+    points = {}
+    for minutes in CURVE:
+        found = on_person(tools, f"{name}-{minutes:g}", file, minutes, "curve")
+        ours, near = found["systems"]["reconstruction"], found["systems"]["nearest_frame"]
+        points[f"{minutes:g}"] = {
+            "psnr_over_nearest_db": ours["psnr"] - near["psnr"],
+            "ssim_over_nearest": ours["ssim"] - near["ssim"],
+            "lmd_ratio": ours["lmd"] / near["lmd"],
+            **{key: ours[key] for key in ("opening_r", "opening_slope", "sharpness")},
+            "mask_free": found["mask_free"],
+        }
+    return {"threads": settings().threads, "minutes": points}
 
 
 def sound_subjects(tools: Any, names: Sequence[str]) -> Iterator[tuple[ClipData, Any]]:
@@ -177,6 +200,9 @@ def main() -> None:
             tools.console.say(f"skipped {name}: no {file.name} in the clips' folder")
             continue
         store(f"personalise_{name}", on_person(tools, name, file, a.minutes), start)
+    for name in a.people if "curve" in a.only else ():
+        start = time.monotonic()
+        store(f"curve_{name}", on_curve(tools, name, a.clips / CLIPS[name]), start)
     if "sound" in a.only:
         on_sound(tools, a.heard)
     facts = read_json(OUT)

@@ -27,6 +27,7 @@ VARIABLES = {
     "s3_patience": "FLASHLIPS_S3_PATIENCE",
     "work": "FLASHLIPS_WORK",
     "frame_cache": "FLASHLIPS_FRAME_CACHE",
+    "cluster": "RAY_ADDRESS",
 }
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -60,6 +61,7 @@ class Settings:
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
         frame_cache: folder where training unpacks shards; None unpacks them in memory.
+        cluster: address of a running Ray; "" starts one here. Ray sets it inside a submitted job.
         s3: how ``s3://`` places are reached; credentials are the usual AWS variables'.
     """
 
@@ -69,6 +71,7 @@ class Settings:
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     frame_cache: Path | None = None
+    cluster: str = ""
     s3: S3 = field(default_factory=S3)
 
     def __post_init__(self) -> None:
@@ -126,6 +129,7 @@ class Settings:
             "s3_patience": f"{self.s3.patience_s:g} s",
             "work": str(self.s3.work),
             "frame_cache": str(self.frame_cache or "in memory"),
+            "cluster": self.cluster or "here",
         }
         return [
             {"name": name, "value": value, "variable": VARIABLES[name]}
@@ -152,6 +156,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
         frame_cache=Path(cache).expanduser().resolve() if cache else None,
+        cluster=env.get(VARIABLES["cluster"], ""),
         s3=S3(
             endpoint=env.get(VARIABLES["s3_endpoint"], ""),
             patience_s=float(_whole(env, "s3_patience", 120)),

@@ -45,12 +45,13 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    ours: dict[str, Any] = {
+        "num_cpus": cpus or settings().threads,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
     ray.init(
-        num_cpus=cpus or settings().threads,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
+        log_to_driver=False, logging_level=logging.ERROR, **({} if settings().cluster else ours)
     )
     try:
         yield
