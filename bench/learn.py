@@ -4,7 +4,8 @@
 
 ``nano``: the shipped checkpoint on synthetic people nobody trained on, and its mask-free claim.
 ``personalise``: four real clips, at most ``--minutes`` of training each. ``sound``: does the mouth
-follow this sound? ``curve``: what 5, 10 and 20 minutes give. Each part adds to bench/results/learn.json; the clips' folder is named by
+follow this sound? ``curve``: what 5, 10 and 20 minutes give. Each part adds to
+bench/results/learn.json; the clips' folder is named by
 FLASHLIPS_CLIPS or --clips. Run it again after an interruption: finished parts are kept.
 """
 
