@@ -97,7 +97,11 @@ class BatchRequest:
 
 
 class Objective(Protocol):
-    """One training stage of a system: nets, losses and nothing of loop, device count or tracker."""
+    """One training stage of a system: nets, losses and nothing of loop, device count or tracker.
+
+    One that changes over its run may have ``at(progress: float)`` as well: before each step the
+    loop tells it which share of the run is done, in [0, 1].
+    """
 
     terms: frozenset[str]
     """Names that ``losses`` gives; the recipe's ``loss_weights`` must have the same keys."""

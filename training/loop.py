@@ -183,6 +183,8 @@ class Loop:
         rate = optim.learning_rate(recipe, run.step, progress)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
+        if hasattr(self.objective, "at"):
+            self.objective.at(progress)
         terms = self._terms()
         total = torch.stack(
             [w * terms[n].float() for n, w in recipe.loss_weights.items() if w]
