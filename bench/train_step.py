@@ -5,10 +5,12 @@
 ``counted``: FLOPs and bytes of forward and backward at the paper's sizes (the SDXL VAE, VGG-19,
 VGGFace2's ResNet-50, TAESD as the tiny decoder), through the real objective on the meta device: no
 weights, no waiting. Bytes are those of all inputs and outputs of every operation in bf16, nothing
-fused and nothing kept in a cache: an upper bound. ``nano``: seconds of real steps of
-``nano_reconstruction`` on this CPU, with TAEF2's latents and slim's decoder as the tiny one.
-``cuda``: the paper's sizes on a GPU. Weights and batches are random, which costs the same. Ratios
-are to the plain step of the same run: three encodes, the whole decode, both perceptual terms.
+fused and nothing kept in a cache: an upper bound (attention writes its whole matrix, which is most
+of the ViT's bytes). The optimiser is left out: its cost is a batch's, not a sample's. ``nano``:
+seconds of real steps of ``nano_reconstruction`` on this CPU, with TAEF2's latents, slim's decoder
+as the tiny one and no perceptual term. ``cuda``: the paper's sizes on a GPU. Weights and batches
+are random, which costs the same. Ratios are to the plain step of the same run: three encodes, the
+whole decode, all the recipe's terms.
 Writes bench/results/train_step.json; parts that were not run keep their last result.
 """
 
