@@ -97,7 +97,11 @@ class BatchRequest:
 
 
 class Objective(Protocol):
-    """One training stage of a system: nets, losses and nothing of loop, device count or tracker."""
+    """One training stage of a system: nets, losses and nothing of loop, device count or tracker.
+
+    One that changes over its run may have ``at(progress: float)`` as well: before each step the
+    loop tells it which share of the run is done, in [0, 1].
+    """
 
     terms: frozenset[str]
     """Names that ``losses`` gives; the recipe's ``loss_weights`` must have the same keys."""
@@ -112,7 +116,7 @@ class Objective(Protocol):
         """What the next batch must hold."""
 
     def losses(self, batch: Mapping[str, Any], rng: Any) -> Mapping[str, Any]:
-        """Named scalar loss terms, unweighted. ``rng`` is a ``torch.Generator``."""
+        """Named scalar loss terms, unweighted. ``rng`` is a ``torch.Generator`` on the CPU."""
 
     def measure(self, batch: Mapping[str, Any], rng: Any) -> Mapping[str, Any]:
         """Held-out measures as one value per sample, shape (B,), by name; lower is better.

@@ -213,6 +213,8 @@ class Loop:
         rate = optim.learning_rate(recipe, run.step, progress)
         for group in run.optimizer.param_groups:
             group["lr"] = rate
+        if hasattr(self.objective, "at"):
+            self.objective.at(progress)
         run.optimizer.zero_grad(set_to_none=True)
         parts = [self._backward(part) for part in range(recipe.accumulate)]
         total = parts[0]["total"] if len(parts) == 1 else _mean([p["total"] for p in parts])
@@ -249,7 +251,7 @@ class Loop:
         batch = self.data.batch(request, size, recipe.seed, step, stream)
         seed = step_seed(recipe.seed, step, stream)
         torch.manual_seed(seed)  # dropout in the nets draws from the global generator
-        rng = torch.Generator(self.device).manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)  # on the CPU: the same chance on any device
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=recipe.bf16):
             terms = self.objective.losses(validation.to_device(batch, self.device), rng)
         assert terms.keys() == self.objective.terms, f"{sorted(terms)} != its declared terms"

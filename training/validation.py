@@ -141,7 +141,7 @@ def _measure_part(
     with _evaluating(objective.trainable()):
         batches = data.held_out(part, request, recipe.held_out_samples, recipe.batch)
         for number, batch in enumerate(batches):
-            rng = torch.Generator(device).manual_seed(recipe.seed + number)
+            rng = torch.Generator().manual_seed(recipe.seed + number)
             measured = objective.measure(to_device(batch, device), rng)
             size = len(batch["speaker"])
             for name, value in measured.items():

@@ -12,6 +12,7 @@ from torch import nn
 from core.checkpoint import CheckpointRef
 from core.contracts import BatchRequest, FramePair
 from core.weights import Store
+from models.flashlips.online import online
 from models.flashlips.parts import Net, freeze, images, latent_mask, load_parts, pixels
 from models.flashlips.reconstruction import FIELDS, codec_of, edit_losses, held, sheet
 from models.losses.l1 import masked_mae
@@ -40,6 +41,7 @@ class LipsChange:
         self.editor = load_parts(start, ["editor"])["editor"]
         self.compare = edit_losses(self.codec, net, store)
         self.terms = self.compare.terms
+        self.online = online(self.codec, net)
         self.real_to_synthetic = float(net.get("real_to_synthetic", 2 / 3))
         self.other_people = float(net.get("other_people", 0.5))
 
@@ -50,6 +52,10 @@ class LipsChange:
     def frozen(self) -> Mapping[str, nn.Module]:
         """The masked editor, the lips encoder, the codec and the backbones."""
         return {"painter": self.painter, "lips_encoder": self.encoder, **self.compare.frozen}
+
+    def at(self, progress: float) -> None:
+        """Told before each step which share of the run is done."""
+        self.compare.progress = progress
 
     def request(self, rng: np.random.Generator) -> BatchRequest:
         """A source, a reference and a third frame that lends its lips vector."""
@@ -84,6 +90,8 @@ class LipsChange:
 
     def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
         """Eq. 4-8 in both directions of the pair; the pseudo target stays a latent."""
+        if self.online:
+            batch = self.online(batch, rng)
         pair, source = self.pairs(batch, rng), batch["latent_source"]
         chance = torch.rand(len(source), generator=rng).to(source.device)
         forward = chance < self.real_to_synthetic

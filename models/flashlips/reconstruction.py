@@ -14,7 +14,8 @@ from core.contracts import BatchRequest, FramePair
 from core.errors import InputError
 from core.weights import Store
 from models.experts.codec import load_codec
-from models.flashlips.edit_losses import EditLosses
+from models.flashlips.edit_losses import EditLosses, Levers
+from models.flashlips.online import Online, online
 from models.flashlips.parts import (
     Net,
     Statistics,
@@ -55,16 +56,35 @@ def edit_losses(codec: Any, net: Net, store: Store) -> EditLosses:
     """The pixel-loss settings of a recipe's net.
 
     Raises:
-        InputError: the weights of a perceptual term are missing.
+        InputError: the weights of a perceptual term are missing, or ``pixel_decoder`` is no
+            decoder of ``codec``'s latents.
     """
-    window = net.get("pixel_window")
     return EditLosses(
         codec,
         float(net.get("tau_lips", 0.0)),
-        tuple(window) if window else None,
-        float(net.get("pixel_fraction", 1.0)),
+        Levers.of(net),
         {term: load_backbone(term, store) for term in net.get("perceptual", ())},
+        stand_in(codec, net["pixel_decoder"], store) if net.get("pixel_decoder") else None,
     )
+
+
+def stand_in(codec: Any, name: str, store: Store) -> Any:
+    """The codec whose decoder stands in for ``codec``'s in the pixel losses.
+
+    Same channels and stride are all that can be checked: that it decodes the same latents is the
+    recipe's word.
+
+    Raises:
+        InputError: other channels or another stride.
+    """
+    other = load_codec(name, store)
+    if (other.channels, other.stride) != (codec.channels, codec.stride):
+        raise InputError(
+            f"net.pixel_decoder {other.id} has {other.channels} channels and stride "
+            f"{other.stride}, codec {codec.id} has {codec.channels} and {codec.stride}: "
+            "name a decoder of the same latents"
+        )
+    return freeze(other)
 
 
 class Reconstruction:
@@ -88,6 +108,7 @@ class Reconstruction:
         self.compare = edit_losses(self.codec, net, store)
         self.terms = self.compare.terms
         self.jitter = float(net.get("latent_jitter", 0.0))
+        self.online: Online | None = online(self.codec, net)
         self.expected, self.statistics = int(net["expression"]), Statistics()
 
     def trainable(self) -> Mapping[str, nn.Module]:
@@ -97,6 +118,10 @@ class Reconstruction:
     def frozen(self) -> Mapping[str, nn.Module]:
         """The codec, and the backbones of perceptual terms."""
         return self.compare.frozen
+
+    def at(self, progress: float) -> None:
+        """Told before each step which share of the run is done."""
+        self.compare.progress = progress
 
     def derive(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """Gathers the spread of expression features, to feed the encoder unit variance."""
@@ -127,6 +152,8 @@ class Reconstruction:
 
     def losses(self, batch: Mapping[str, Any], rng: torch.Generator) -> Mapping[str, Any]:
         """Eq. 4-8 on the reconstructed latent."""
+        if self.online:
+            batch = self.online(batch, rng)
         if self.jitter:
             batch = jittered(batch, self.jitter, self.compare.pixels_of(len(batch["crop"])), rng)
         return self.compare(self.edit(batch), batch["latent_source"], batch, batch["crop"])

@@ -193,3 +193,10 @@ def test_jobs_become_absolute(nothing, tmp_path, monkeypatch):
 
     job = Job(dummy.recipe(), Path("shards"), {}, Path("out"), nothing).absolute()
     assert job.shards == tmp_path / "shards"
+
+
+def test_an_objective_that_asks_is_told_the_time(shards, nothing, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(dummy.Objective, "at", lambda self, done: told.append(done), raising=False)
+    train_here(dummy.recipe(steps=4), shards, {}, tmp_path, nothing)
+    assert told == [0, 0.25, 0.5, 0.75]

@@ -16,6 +16,30 @@ EQ9 = {
 PERCEPTUAL = {"vgg": 50.0, "vgg_face": 5.0}
 """The paper's weights of the other two (Eq. 9)."""
 
+LEVERS: dict[str, Any] = {
+    "encode_online": False,
+    "pixel_window": None,
+    "pixel_fraction": 1.0,
+    "pixel_from": 0.0,
+    "pixel_decoder": "",
+    "pixel_decoder_until": 1.0,
+}
+"""Cost levers of stage 1, fields of ``net``; as they stand none is pulled. What each saves at the
+paper's sizes: bench/results/train_step.json.
+
+encode_online: latents are encoded at each step from augmented crops (A.1), as the paper does. True,
+    or some of {flip, chance, strength}. Else the shards' are used, and where these hold variants
+    (preprocessing: ``latents`` with flip and jitter) one of K + 2 is drawn. The shards' own serve
+    validation in either case.
+pixel_window: latent rows and columns (top, bottom, left, right) whose pixels are decoded and
+    compared, or None for all. Convolutions see nothing beyond it: leave a margin round the mouth.
+pixel_fraction: share of a batch whose pixels are compared, the batch's first.
+pixel_from: share of the run before which no pixels are compared: a phase in latent space alone.
+pixel_decoder: codec (as ``load_codec`` names them) whose decoder stands in for the latents' own in
+    the pixel losses, such as ``diffusers:FOLDER`` of the AutoencoderTiny made for that VAE.
+pixel_decoder_until: share of the run after which the latents' own decoder is back.
+"""
+
 PAPER_NET: dict[str, Any] = {
     "latent": 4,
     "expression": EXPRESSION_DIM,
@@ -33,6 +57,7 @@ PAPER_NET: dict[str, Any] = {
     "guidance": 2.0,
     "perceptual": list(PERCEPTUAL),
     "tau_lips": 320.0,
+    **LEVERS,
 }  # fmt: skip
 """The paper's size, for 512 px crops through the SDXL VAE (A.3).
 
