@@ -265,7 +265,7 @@ def workers(work: Path, quick: bool, clips: Path | None) -> dict[str, Any]:
     os.sched_setaffinity(0, set(cores))
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     on_ray = pace(copies(piece, work / "ray", 2 * count), work / "ray out", "ray")
     ray.shutdown()
     return {

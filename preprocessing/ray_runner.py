@@ -18,6 +18,7 @@ from ray.exceptions import RayTaskError
 
 from core.clip import Clip
 from core.errors import InputError
+from infra.settings import settings
 from preprocessing.guard import Guard
 from preprocessing.plan import Placed, Work
 
@@ -58,7 +59,9 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
         return
     ours = not ray.is_initialized()
     if ours:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+        # Without an address Ray joins whatever a 'ray start' on this machine left behind.
+        where = {} if settings().cluster else {"address": "local", "include_dashboard": False}
+        ray.init(log_to_driver=False, logging_level=logging.WARNING, **where)
     try:
         for found in _dataset(items, chain, folder).iter_rows():
             yield pickle.loads(found["work"])

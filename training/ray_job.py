@@ -46,6 +46,7 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
         yield
         return
     ours: dict[str, Any] = {
+        "address": "local",  # else Ray joins whatever a 'ray start' on this machine left behind
         "num_cpus": cpus or settings().threads,
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
