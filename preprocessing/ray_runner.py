@@ -60,7 +60,9 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
     ours = not ray.is_initialized()
     if ours:
         # Without an address Ray joins whatever a 'ray start' on this machine left behind.
-        where = {} if settings().cluster else {"address": "local", "include_dashboard": False}
+        where: dict[str, Any] = (
+            {} if settings().cluster else {"address": "local", "include_dashboard": False}
+        )
         ray.init(log_to_driver=False, logging_level=logging.WARNING, **where)
     try:
         for found in _dataset(items, chain, folder).iter_rows():
