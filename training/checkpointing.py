@@ -166,7 +166,8 @@ def save_state(out: Path, run: Run, who: Identity) -> Path:
     """Writes a resumable state ``out/state/step_N`` and removes all but the last ``KEPT``."""
     final = out / STATES / f"step_{run.step:09d}"
     part = out / STATES / f".{final.name}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
+    for half in part.parent.glob(".step_*.part"):  # of a process that was killed
+        shutil.rmtree(half, ignore_errors=True)
     try:
         part.mkdir(parents=True)
     except OSError as error:
