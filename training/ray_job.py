@@ -38,6 +38,9 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
 
     Args:
         cpus: CPUs it may hand out; 0 takes the machine's setting.
+
+    Raises:
+        InputError: Ray does not start; it gives itself 30 seconds.
     """
     quiet()
     import ray
@@ -45,13 +48,19 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(
-        num_cpus=cpus or settings().threads,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
-    )
+    try:
+        ray.init(
+            num_cpus=cpus or settings().threads,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
+    except Exception as error:  # Ray has no narrower one for it
+        raise InputError(
+            f"Ray did not start ({str(error).splitlines()[0]}): run again when the machine is less "
+            "busy, or train with --engine local"
+        ) from error
     try:
         yield
     finally:
