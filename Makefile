@@ -39,9 +39,10 @@ ci: check test ## what CI runs
 fuzz: $(READY) ## 240 damaged files through preprocessing (FUZZ_SEED=1 for others)
 	FUZZ_FILES=$${FUZZ_FILES:-240} $(BIN)/python -m pytest tests/integration/test_fuzz.py -m slow
 
-chaos: $(READY) ## kill -9 of preprocessing at ten seeded moments, and a Ray node taken away
-	CHAOS_KILLS=$${CHAOS_KILLS:-10} $(BIN)/python -m pytest -m slow \
-		tests/integration/test_chaos.py tests/integration/test_ray_cluster.py
+chaos: $(READY) ## kill -9 of preprocessing and training at seeded moments, and a Ray node taken away
+	CHAOS_KILLS=$${CHAOS_KILLS:-10} TRAIN_KILLS=$${TRAIN_KILLS:-5} $(BIN)/python -m pytest -m slow \
+		tests/integration/test_chaos.py tests/integration/test_train_chaos.py \
+		tests/integration/test_ray_cluster.py
 
 codec: $(READY) ## train the slim codec again (needs the TAEF2 weights and runs/corpus; PICTURES=folders adds clips)
 	$(BIN)/flashlips codec --out checkpoints/codec-slim $(if $(PICTURES),--real $(PICTURES)) --rendered runs/corpus

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
         _preprocess, _train, _sync, _personalise, _evaluate, _data, _demo, _nano, _codec,
-        _weights,
+        _export, _weights,
     ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
@@ -137,6 +137,13 @@ def _codec(verbs: argparse._SubParsersAction) -> None:
     verb.set_defaults(run=_run_codec)
 
 
+def _export(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("export", help="a finished system as one folder to pass on")
+    verb.add_argument("system", type=Path, help="folder of its stages")
+    verb.add_argument("--out", required=True, type=Path, help="a new folder")
+    verb.set_defaults(run=_run_export)
+
+
 def _weights(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("weights", help="pretrained weights: status, fetch, convert")
     kinds = verb.add_subparsers(required=True, metavar="WHAT")
@@ -230,6 +237,12 @@ def _run_codec(a: argparse.Namespace) -> None:
     from flows.codec import train_codec
 
     print(train_codec(a.real, a.rendered, a.out))
+
+
+def _run_export(a: argparse.Namespace) -> None:
+    from flows.export import export
+
+    print(export(a.system, a.out))
 
 
 def _run_status(a: argparse.Namespace) -> None:

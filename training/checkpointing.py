@@ -193,7 +193,8 @@ def write_state(out: Path, state: State, who: Identity) -> Path:
     """
     final = out / STATES / f"step_{state.step:09d}"
     part = out / STATES / f".{final.name}.{os.getpid()}.part"
-    shutil.rmtree(part, ignore_errors=True)
+    for half in part.parent.glob(".step_*.part"):  # of a process that was killed
+        shutil.rmtree(half, ignore_errors=True)
     try:
         part.mkdir(parents=True)
     except OSError as error:

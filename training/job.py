@@ -24,6 +24,7 @@ from infra.settings import settings
 from models import SYSTEMS
 from models.system import Stage, load_system
 from training import checkpointing, optim, reading
+from training.alone import alone
 from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
 from training.memory import check_memory
 from training.recipe import TrainRecipe
@@ -127,8 +128,15 @@ def known(job: Job) -> CheckpointRef | None:
 def run_stage(job: Job, watch: Watch, threads: int) -> None:
     """Builds the objective, reads the shards, trains, and writes the checkpoint to ``job.out``.
 
-    With torch.distributed initialised every worker calls this and the first one writes.
+    With torch.distributed initialised every worker calls this and the first one writes. Waits for
+    a run that is in ``job.out`` already, and trains nothing when that one finished the stage.
     """
+    with alone(job.out):
+        if not optim.agree(known(job) is not None):
+            _train(job, watch, threads)
+
+
+def _train(job: Job, watch: Watch, threads: int) -> None:
     recipe = job.recipe
     stage = find_stage(recipe)
     manifest = read_manifest(job.shards)

@@ -38,6 +38,9 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
 
     Args:
         cpus: CPUs it may hand out; 0 takes the machine's setting.
+
+    Raises:
+        InputError: Ray does not start; it gives itself 30 seconds.
     """
     quiet()
     import ray
@@ -51,9 +54,14 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
-    ray.init(
-        log_to_driver=False, logging_level=logging.ERROR, **({} if settings().cluster else ours)
-    )
+    here = {} if settings().cluster else ours
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **here)
+    except Exception as error:  # Ray has no narrower one for it
+        raise InputError(
+            f"Ray did not start ({str(error).splitlines()[0]}): run again when the machine is less "
+            "busy, or train with --engine local"
+        ) from error
     try:
         yield
     finally:

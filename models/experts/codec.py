@@ -25,6 +25,8 @@ from models.experts.codecs.slim import LATENT_SCALE, Slim
 from models.experts.codecs.taef2 import CHANNELS, Taef2
 
 SLIM_FOLDER = Path(__file__).resolve().parents[2] / "checkpoints" / "codec-slim"
+EXPORTED_SLIM = Path("codec") / "slim"
+"""Where an exported system holds the slim codec that it was trained on."""
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +129,12 @@ def load_codec(name: str, store: Store, slim: Path = SLIM_FOLDER) -> Codec:
             loaded.shift,
         )
     raise InputError(f"no codec {name!r}; there are slim, taef2 and diffusers:FOLDER")
+
+
+def slim_of(system: Path) -> Path:
+    """Folder of the slim codec for a system's folder: its own when it was exported, else ours."""
+    own = system / EXPORTED_SLIM
+    return own if own.is_dir() else SLIM_FOLDER
 
 
 def load_slim(folder: Path = SLIM_FOLDER) -> Slim:

@@ -12,7 +12,7 @@ from torch import nn
 from core.checkpoint import CheckpointRef, read_card
 from core.errors import InputError
 from core.weights import Store
-from models.experts.codec import load_codec
+from models.experts.codec import load_codec, slim_of
 from models.flashlips.audio_to_lips import generate
 from models.flashlips.condition import Condition, sizes
 from models.flashlips.parts import freeze, images, lips_dim, load_parts, pixels
@@ -53,7 +53,7 @@ class FlashLips:
         self.image_encoder = freeze(parts["distillation"]["image_encoder"])
         self.editor = freeze(parts["lips_change"]["editor"])
         self.fmt = freeze(parts["audio_to_lips"]["fmt"])
-        self.codec = load_codec(self.card.codec.partition("@")[0], store)
+        self.codec = load_codec(self.card.codec.partition("@")[0], store, slim_of(folder))
         for stage, card in self.cards.items():
             if card.codec != self.codec.id:
                 raise InputError(

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import pytest
+import torch
 
 from flows.cli import main
+
+
+class Evil:
+    """Unpickled, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.write_text, (self.path, "code was run"))
 
 
 @pytest.mark.parametrize(
@@ -62,3 +76,17 @@ def test_settings_and_status_print(capsys):
     out = capsys.readouterr().out
     assert "FLASHLIPS_RUNS" in out
     assert "face_landmark" in out
+
+
+@pytest.mark.parametrize("how", ["torch", "torch before 1.6", "pickle"])
+def test_a_malicious_checkpoint_is_refused_and_runs_nothing(how, tmp_path, capsys):
+    content, source = {"weight": torch.zeros(2), "evil": Evil(tmp_path / "ran")}, tmp_path / "x.pth"
+    if how == "pickle":
+        source.write_bytes(pickle.dumps(content["evil"]))
+    else:
+        torch.save(content, source, _use_new_zipfile_serialization=how == "torch")
+    assert main(["weights", "convert", str(source), str(tmp_path / "x.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert "not a file of tensors only" in error
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
