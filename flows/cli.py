@@ -85,6 +85,19 @@ def _sync(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.mp4")
     verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
     verb.add_argument("--seed", type=int, default=0)
+    verb.add_argument("--crf", type=int, default=18, help="x264's quality, lower is better")
+    verb.add_argument("--start", type=float, default=0.0, metavar="S", help="of VIDEO, seconds")
+    verb.add_argument("--end", type=float, metavar="S")
+    verb.add_argument(
+        "--length", choices=("video", "audio", "shortest"), default="video", help="of OUT"
+    )
+    verb.add_argument(
+        "--extend", choices=("pingpong", "loop", "freeze"), default="pingpong",
+        help="what is shown when AUDIO is longer and --length audio",
+    )  # fmt: skip
+    verb.add_argument(
+        "--preview", action="store_true", help="three seconds from --start on, before and after"
+    )
     verb.set_defaults(run=_run_sync)
 
 
@@ -191,8 +204,10 @@ def _run_train(a: argparse.Namespace) -> None:
 
 def _run_sync(a: argparse.Namespace) -> None:
     from flows.work import sync_video
+    from inference.footage import Span
 
-    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed))
+    span = Span(a.start, a.end, a.length, a.extend, a.preview)
+    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span))
 
 
 def _run_personalise(a: argparse.Namespace) -> None:

@@ -161,6 +161,8 @@ def sync_video(
     checkpoint: Path | None = None,
     seed: int = 0,
     console: Console | None = None,
+    crf: int = 18,
+    span: Any = None,
 ) -> Path:
     """``flashlips sync``: gives the path of the video."""
     from inference.load import load
@@ -175,7 +177,7 @@ def sync_video(
         left = elapsed / done * (total - done) if total and done else math.nan
         console.bar(part, done, total or done + 1, left, f"frame {done}")
 
-    sync(video, audio, out, predictor, store, seed=seed, progress=tell)
+    sync(video, audio, out, predictor, store, crf=crf, seed=seed, progress=tell, span=span)
     return out
 
 

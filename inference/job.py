@@ -11,9 +11,10 @@ import numpy as np
 
 from core.errors import InputError
 from core.media.audio import read_sound
-from core.media.video import VideoInfo, probe, read_frames
+from core.media.video import VideoInfo, probe
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
+from inference.footage import Footage, Span, footage_of
 
 Progress = Callable[[str, int, int | None], None]
 """(part: "track" or "edit", frames done, frames in all when known)."""
@@ -27,6 +28,8 @@ class Job:
         info: of the video. audio, out: paths.
         sound: of AUDIO, (N,) float32, 16 kHz.
         crf: x264's quality. seed: of everything drawn by chance.
+        footage: VIDEO's frames as OUT shows them.
+        beside: whether OUT shows them beside the edited ones.
         progress: told how far it is.
     """
 
@@ -37,6 +40,8 @@ class Job:
     crf: int
     seed: int
     progress: Progress
+    footage: Footage
+    beside: bool = False
 
     @property
     def video(self) -> Path:
@@ -44,12 +49,18 @@ class Job:
         return self.info.path
 
     def frames(self, clock: Clock) -> Iterator[tuple[float, np.ndarray]]:
-        """The video's frames with their times; decoding goes to the clock's account."""
-        return clock.timed("decode", read_frames(self.video))
+        """The frames with their times in OUT; decoding goes to the clock's account."""
+        return clock.timed("decode", self.footage)
 
 
 def check_job(
-    video: Path, audio: Path, out: Path, crf: int, seed: int, progress: Progress | None
+    video: Path,
+    audio: Path,
+    out: Path,
+    crf: int,
+    seed: int,
+    progress: Progress | None,
+    span: Span | None = None,
 ) -> Job:
     """The job, once everything that can be found wrong before the work starts was found right.
 
@@ -60,6 +71,7 @@ def check_job(
         crf: x264's quality.
         seed: of everything drawn by chance.
         progress: told how far it is, or None.
+        span: which part of VIDEO, and how long OUT is; None is all of it.
 
     Raises:
         InputError: something can't be used.
@@ -78,8 +90,11 @@ def check_job(
         raise InputError(f"crf {crf} is not between 0 (lossless) and 51 (worst); 18 looks lossless")
     info = probe(video)
     sound = read_sound(audio, SAMPLE_RATE)
+    span = span or Span()
+    footage = footage_of(info, span, len(sound) / SAMPLE_RATE)
     _writable(out)
-    return Job(info, audio, out, sound, crf, seed, progress or (lambda part, done, total: None))
+    told = progress or (lambda part, done, total: None)
+    return Job(info, audio, out, sound, crf, seed, told, footage, span.preview)
 
 
 def _writable(out: Path) -> None:

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.checkpoint import CheckpointRef
 from core.contracts import Predictor
+from core.media.tracks import others_of
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
 from inference.job import Job
@@ -104,7 +103,7 @@ def make_report(
         width=info.width,
         height=info.height,
         fps=round(fps, 4),
-        duration_s=round(len(plan) / fps, 3),
+        duration_s=round(float(plan.tracks.times_s[-1]) + 1 / fps, 3),
         sound_s=round(len(job.sound) / SAMPLE_RATE, 3),
         faces=plan.tracks.faces,
         references_s=[round(float(plan.tracks.times_s[i]), 3) for i in plan.references],
@@ -143,12 +142,10 @@ def _notes(job: Job, plan: Plan) -> list[str]:
     notes, fps, tracks = [], float(job.info.fps), plan.tracks
     if tracks.faces > 1:
         notes.append(f"up to {tracks.faces} faces were seen at once; the largest was edited")
-    drift = np.abs(tracks.times_s - np.arange(len(plan)) / fps).max(initial=0.0)
-    if drift > 1 / fps:
-        notes.append(
-            f"the video's frame times vary (by up to {drift:.2f} s); OUT has a constant rate"
-        )
-    length, given = len(plan) / fps, len(job.sound) / SAMPLE_RATE
+    left = others_of(job.video)[1]
+    if left:
+        notes.append(f"not kept, because mp4 does not hold them: {', '.join(left)}")
+    length, given = float(tracks.times_s[-1]) + 1 / fps, len(job.sound) / SAMPLE_RATE
     if given < length - 0.5 / fps:
         notes.append(f"the sound is {length - given:.2f} s shorter than the video: silent there")
     elif given > length + 0.5 / fps:

@@ -16,13 +16,14 @@ import numpy as np
 from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
 from core.files import write_json
-from core.media.audio import read_sound
 from core.media.crop import warp
-from core.media.video import VideoWriter, read_frames
+from core.media.tracks import others_of, sound_of
+from core.media.video import VideoWriter
 from core.sample import SAMPLE_RATE
 from core.weights import Store
 from inference.ahead import ahead
 from inference.engine import Clock, edit_frames
+from inference.footage import Span
 from inference.job import Job, Progress, check_job
 from inference.plan import Plan, plan_crops, plan_frames
 from inference.report import SyncReport, make_report, note, report_path
@@ -30,11 +31,9 @@ from inference.tracks import Patient, Tracker, follow
 
 AHEAD = 8
 """Frames that decoding and editing may be ahead; each costs a frame of memory."""
-OUT_RATE = 48_000
-"""Sound in OUT; the predictor hears 16 kHz."""
 
 
-def sync(
+def sync(  # noqa: PLR0913 - one keyword a choice of the person
     video: Path,
     audio: Path,
     out: Path,
@@ -44,11 +43,13 @@ def sync(
     crf: int = 18,
     seed: int = 0,
     progress: Progress | None = None,
+    span: Span | None = None,
 ) -> SyncReport:
     """Makes the person in VIDEO say AUDIO.
 
-    As many frames out as in, same size and rate; frames without a usable face pass through; sound
-    replaced by AUDIO, cut or padded with silence to the video's length.
+    As many frames out as in, of the same size, at the same times; frames without a usable face
+    pass through. AUDIO replaces VIDEO's first sound and is cut to OUT's length; it is copied where
+    mp4 holds its codec. VIDEO's other tracks are kept where mp4 holds them.
 
     Args:
         video: any video file.
@@ -59,12 +60,13 @@ def sync(
         crf: x264's quality, 0 to 51, lower is better.
         seed: of everything drawn by chance; equal seeds give equal bytes on the same day.
         progress: told how far it is.
+        span: which part of VIDEO, and how long OUT is; None is all of it.
 
     Raises:
         InputError: something given can't be used; nothing was written.
     """
     tracker: Tracker | None = None
-    job = check_job(video, audio, out, crf, seed, progress)
+    job = check_job(video, audio, out, crf, seed, progress, span)
     if predictor.spec.crop is not None:
         from models.experts.face import FaceMesh  # slow to import, and not every system needs it
 
@@ -81,7 +83,7 @@ def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
     with _writer(job) as writer, _edited(job, plan, session, predictor.spec, clock) as frames:
         for count, frame in enumerate(frames, start=1):
             with clock.part("encode"):
-                writer.write(frame)
+                writer.write(frame, float(plan.tracks.times_s[count - 1]))
             job.progress("edit", count, len(plan))
         if count != len(plan):
             raise InputError(
@@ -94,11 +96,12 @@ def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
 
 
 def _writer(job: Job) -> VideoWriter:
-    """The writer of OUT."""
-    sound, info = read_sound(job.audio, OUT_RATE), job.info
-    size = info.width, info.height
-    writer = VideoWriter(job.out, *size, info.fps, sound, OUT_RATE, job.crf, note())
-    writer.threads = 0
+    """The writer of OUT, on VIDEO's own clock."""
+    info = job.info
+    size = info.width * (1 + job.beside), info.height
+    writer = VideoWriter(job.out, *size, info.fps, crf=job.crf, metadata=note())
+    writer.threads, writer.time_base = 0, job.footage.time_base
+    writer.tracks = (sound_of(job.audio), *others_of(job.video, job.footage.start_s)[0])
     return writer
 
 
@@ -107,12 +110,17 @@ def _edited(
     job: Job, plan: Plan, session: Session, spec: PredictorSpec, clock: Clock
 ) -> Iterator[Iterator[np.ndarray]]:
     """The edited frames, while decoding and editing run ahead in threads of their own."""
-    fps = float(job.info.fps)
-    with closing(ahead(job.frames(clock), AHEAD)) as decoded:
-        # OUT shows its frames at a constant rate: the mouth must fit the moment a frame is shown.
-        frames = ((index / fps, frame) for index, (_, frame) in enumerate(decoded))
-        with closing(ahead(edit_frames(frames, plan, session, spec, clock), AHEAD)) as done:
-            yield done
+    with (
+        closing(ahead(job.frames(clock), AHEAD)) as decoded,
+        closing(ahead(edit_frames(decoded, plan, session, spec, clock), AHEAD)) as done,
+    ):
+        yield _beside(job, done) if job.beside else done
+
+
+def _beside(job: Job, edited: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Each frame as it was, on the left, and as it is."""
+    for (_, was), now in zip(job.footage, edited, strict=False):
+        yield np.hstack([was, now])
 
 
 def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: Clock) -> Plan:
@@ -123,13 +131,13 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
             times = []
             for count, (time_s, _) in enumerate(frames, start=1):
                 times.append(time_s)
-                job.progress("track", count, job.info.frames)
+                job.progress("track", count, job.footage.frames)
             return plan_frames(times, spec.references)
         assert tracker is not None, "a system that edits crops needs a tracker"
         tracks = follow(
             _spread(frames, clock),
             tracker,
-            lambda done: job.progress("track", done, job.info.frames),
+            lambda done: job.progress("track", done, job.footage.frames),
         )
     if not tracks.found.any():
         raise InputError(
@@ -160,7 +168,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
     """The reference frames' crops (or frames), (K, H, W, 3) uint8."""
     crop, views = predictor.spec.crop, []
     for index in plan.references:
-        frame = _frame_at(job, float(plan.tracks.times_s[index]), index)
+        frame = job.footage.frame_at(float(plan.tracks.times_s[index]))
         if crop is None or plan.transforms is None:
             views.append(frame)
         else:
@@ -169,17 +177,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
     return np.stack(views) if views else np.zeros((0, *side, 3), np.uint8)
 
 
-def _frame_at(job: Job, time_s: float, index: int) -> np.ndarray:
-    """One frame of the video, by its time; by counting where the file can't be searched."""
-    half = 0.5 / float(job.info.fps)
-    near = list(read_frames(job.video, time_s, time_s + 2 * half))
-    best = min(near, key=lambda item: abs(item[0] - time_s), default=None)
-    if best is not None and abs(best[0] - time_s) < half:
-        return best[1]
-    return next(frame for i, (_, frame) in enumerate(read_frames(job.video)) if i == index)
-
-
 def _heard(job: Job, plan: Plan) -> np.ndarray:
     """The new sound at 16 kHz, cut or padded to the video's length."""
-    length = round(len(plan) / float(job.info.fps) * SAMPLE_RATE)
+    length = round((float(plan.tracks.times_s[-1]) + 1 / float(job.info.fps)) * SAMPLE_RATE)
     return np.pad(job.sound[:length], (0, max(0, length - len(job.sound))))

@@ -59,7 +59,7 @@ def sound_blocks(path: Path, rate: int = 16_000) -> Iterator[np.ndarray]:
         heard = skip = 0
         for index, frame in enumerate(itertools.chain(container.decode(audio=0), [None])):
             if index == 0 and frame is not None:
-                shift = round(_late(container, frame.time) * rate)
+                shift = round(late(container, frame.time) * rate)
                 if abs(shift) > LATEST_S * rate:
                     raise InputError(
                         f"{path}: its sound starts {shift / rate:.0f} s after its picture, the "
@@ -101,7 +101,7 @@ class SpooledSound:
         return np.frombuffer(self._file.read(4 * max(0, stop - start)), np.float32).copy()
 
 
-def _late(container: Any, first: float | None) -> float:
+def late(container: Any, first: float | None) -> float:
     """Seconds from the first frame's moment to the first sample's."""
     for stream in container.streams.video:
         if stream.start_time is not None and stream.time_base is not None and first is not None:

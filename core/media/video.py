@@ -70,6 +70,7 @@ class VideoInfo:
         duration_s: of the picture, in seconds.
         has_sound: whether there is a sound track.
         rotation: degrees counter-clockwise, a multiple of 90, already applied by the readers.
+        time_base: unit of the picture's times, seconds.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class VideoInfo:
     duration_s: float
     has_sound: bool
     rotation: int
+    time_base: Fraction = Fraction(1, 90_000)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def probe(path: Path) -> VideoInfo:
             duration_s=_duration(container, stream, fps),
             has_sound=bool(container.streams.audio),
             rotation=angle,
+            time_base=stream.time_base or Fraction(1, 90_000),
         )
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 from av.video.reformatter import Colorspace
 
 from core.files import atomic
+
+if TYPE_CHECKING:
+    from core.media.tracks import Track
 
 
 class VideoWriter:
@@ -32,6 +35,8 @@ class VideoWriter:
     Attributes:
         threads: of x264, to be set before entering; its bytes depend on their number, and shards
             should be the same everywhere: one. 0 takes the machine's.
+        tracks: likewise; what else is written beside the picture (``core.media.tracks``).
+        time_base: likewise; unit of the times that ``write`` is given, seconds.
 
     Raises:
         InputError: on entering, when the folder can't be written.
@@ -52,6 +57,8 @@ class VideoWriter:
         self._crf, self.threads = crf, 1
         self._sound = None if sound is None else np.asarray(sound, np.float32).reshape(-1)
         self._rate, self._metadata = sample_rate, dict(metadata or {})
+        self.tracks: Sequence[Track] = ()
+        self.time_base, self._last = 1 / fps, -1
         self._frames = self._samples = 0
         self._stack = ExitStack()
 
@@ -60,18 +67,28 @@ class VideoWriter:
         options = {"movflags": "+faststart+use_metadata_tags"}
         self._container = av.open(str(part), "w", format="mp4", options=options)
         self._container.metadata.update(self._metadata)
-        self._video = _h264(self._container, self._size, self._fps, self._crf, self.threads)
+        self._video = _h264(
+            self._container, self._size, self._fps, self._crf, self.threads, self.time_base
+        )
+        for track in self.tracks:
+            track.attach(self._container)
         if self._sound is not None:
             self._audio = self._container.add_stream("aac", rate=self._rate, layout="mono")
             self._audio.bit_rate = 128_000 if self._rate > 24_000 else 64_000
         return self
 
-    def write(self, frame: np.ndarray) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB."""
+    def write(self, frame: np.ndarray, time_s: float | None = None) -> None:
+        """Adds a frame, (H, W, 3) uint8 RGB, shown from ``time_s`` on, or after 1 / fps."""
         assert frame.shape == (self._size[1], self._size[0], 3), f"frame of shape {frame.shape}"
-        self._container.mux(self._video.encode(_picture_of(frame, self._frames, self._fps)))
+        if time_s is None:
+            time_s = float(self._frames / self._fps)
+        # Damaged files repeat times; a picture needs one of its own.
+        self._last = max(self._last + 1, round(time_s / self.time_base))
+        self._container.mux(self._video.encode(_picture_of(frame, self._last, self.time_base)))
         self._frames += 1
         self._write_sound()
+        for track in self.tracks:
+            self._container.mux(list(track.upto(time_s + float(1 / self._fps))))
 
     def _write_sound(self) -> None:
         """Sound up to the end of the last frame, so that both tracks are interleaved."""
@@ -93,8 +110,10 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
+            rest = [packet for track in self.tracks for packet in track.close()]
             if kind is None:
                 self._container.mux(self._video.encode(None))
+                self._container.mux(rest)
                 if self._sound is not None:
                     self._container.mux(self._audio.encode(None))
             self._container.close()
@@ -109,28 +128,35 @@ def encode_mp4(frames: Iterable[np.ndarray], fps: Fraction | float = 25, crf: in
     with av.open(buffer, "w", format="mp4") as container:
         for index, frame in enumerate(frames):
             stream = stream or _h264(container, (frame.shape[1], frame.shape[0]), rate, crf)
-            container.mux(stream.encode(_picture_of(frame, index, rate)))
+            container.mux(stream.encode(_picture_of(frame, index, 1 / rate)))
         assert stream is not None, "no frames to encode"
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
 
-def _h264(container: Any, size: tuple[int, int], fps: Fraction, crf: int, threads: int = 1) -> Any:
+def _h264(
+    container: Any,
+    size: tuple[int, int],
+    fps: Fraction,
+    crf: int,
+    threads: int = 1,
+    time_base: Fraction | None = None,
+) -> Any:
     stream = container.add_stream("libx264", rate=fps)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
     stream.options = {"crf": str(crf), "preset": "veryfast", "threads": str(threads)}
-    stream.time_base = stream.codec_context.time_base = 1 / fps
+    stream.time_base = stream.codec_context.time_base = time_base or 1 / fps
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
     return stream
 
 
-def _picture_of(frame: np.ndarray, index: int, fps: Fraction) -> av.VideoFrame:
-    """RGB as a BT.709 frame of the encoder's kind, with its time."""
+def _picture_of(frame: np.ndarray, time: int, base: Fraction) -> av.VideoFrame:
+    """RGB as a BT.709 frame of the encoder's kind, with its time in units of ``base``."""
     odd = frame.shape[0] % 2 or frame.shape[1] % 2
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
         format="yuv444p" if odd else "yuv420p", dst_colorspace=Colorspace.ITU709
     )
-    picture.pts, picture.time_base = index, 1 / fps
+    picture.pts, picture.time_base = time, base
     return picture
