@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 
 SCHEMA_VERSION = 2
+ALIKE = (1, 2)
+"""Versions whose fields mean the same to a trained net; 2 stores crops as JPEGs."""
 FPS = 25
 SAMPLE_RATE = 16_000
 SEGMENT_S = 10.0

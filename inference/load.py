@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
-from core.sample import SCHEMA_VERSION
+from core.sample import ALIKE
 from core.weights import Store
 from infra.settings import REPO, settings
 from models.system import load_system
@@ -89,10 +89,10 @@ def read_cards(folder: Path) -> list[CheckpointRef]:
 
 def _checked(card: CheckpointRef) -> CheckpointRef:
     """The card, once its schema and the header of its weights were found right."""
-    if card.schema_version != SCHEMA_VERSION:
+    if card.schema_version not in ALIKE:
         raise InputError(
             f"{Path(card.uri) / CARD} has data schema version {card.schema_version}, this code "
-            f"reads {SCHEMA_VERSION}: train it again or use a matching release"
+            f"reads {ALIKE[-1]}: train it again or use a matching release"
         )
     if not card.weights.is_file():
         raise InputError(f"{card.weights} is missing; copy the whole checkpoint folder")

@@ -119,3 +119,16 @@ def test_stages_of_two_systems_do_not_mix(tmp_path):
     edit_card(checkpoint(tmp_path / "run" / "b", "b"), system="flashlips")
     with pytest.raises(InputError, match="mixes"):
         load(tmp_path / "run", NO_WEIGHTS)
+
+
+def test_the_shipped_checkpoint_loads(store):
+    """As it lies in the repository: its cards, its codec, its speech encoder."""
+    if not store.has("whisper_tiny_en"):
+        pytest.skip("whisper_tiny_en is not in weights/: run 'flashlips weights fetch'")
+    predictor = load(None, store)
+    assert predictor.spec.crop.id == "flashlips@128"
+    session = predictor.prepare(
+        np.full((4, 128, 128, 3), 128, np.uint8), np.zeros(16_000, np.float32)
+    )
+    frames = np.full((2, 128, 128, 3), 128, np.uint8)
+    assert session.edit(frames, np.array([0.0, 0.5])).shape == frames.shape
