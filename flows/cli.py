@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
-        _preprocess, _train, _sync, _personalise, _evaluate, _data, _demo, _nano, _codec,
+        _preprocess, _train, _sync, _faces, _personalise, _evaluate, _data, _demo, _nano, _codec,
         _export, _weights,
     ):  # fmt: skip
         add(verbs)
@@ -96,9 +96,20 @@ def _sync(verbs: argparse._SubParsersAction) -> None:
         help="what is shown when AUDIO is longer and --length audio",
     )  # fmt: skip
     verb.add_argument(
+        "--face", default="largest", metavar="WHO",
+        help="largest, left, right, a number of 'flashlips faces', or a picture of the person",
+    )  # fmt: skip
+    verb.add_argument(
         "--preview", action="store_true", help="three seconds from --start on, before and after"
     )
     verb.set_defaults(run=_run_sync)
+
+
+def _faces(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("faces", help="who is in VIDEO: numbers for sync --face, and pictures")
+    verb.add_argument("video", type=Path)
+    verb.add_argument("-o", "--out", type=Path, metavar="PNG", help="default: VIDEO.faces.png here")
+    verb.set_defaults(run=_run_faces)
 
 
 def _personalise(verbs: argparse._SubParsersAction) -> None:
@@ -207,7 +218,15 @@ def _run_sync(a: argparse.Namespace) -> None:
     from inference.footage import Span
 
     span = Span(a.start, a.end, a.length, a.extend, a.preview)
-    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span))
+    print(
+        sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span, face=a.face)
+    )
+
+
+def _run_faces(a: argparse.Namespace) -> None:
+    from flows.work import list_faces
+
+    print(list_faces(a.video, a.out))
 
 
 def _run_personalise(a: argparse.Namespace) -> None:

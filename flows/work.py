@@ -154,7 +154,7 @@ def needed(recipe: Any, made: Mapping[str, CheckpointRef]) -> dict[str, Checkpoi
     return {stage: made[stage] for stage in after}
 
 
-def sync_video(
+def sync_video(  # noqa: PLR0913 - one keyword a choice of the person
     video: Path,
     audio: Path,
     out: Path,
@@ -163,6 +163,7 @@ def sync_video(
     console: Console | None = None,
     crf: int = 18,
     span: Any = None,
+    face: str = "largest",
 ) -> Path:
     """``flashlips sync``: gives the path of the video."""
     from inference.load import load
@@ -177,8 +178,35 @@ def sync_video(
         left = elapsed / done * (total - done) if total and done else math.nan
         console.bar(part, done, total or done + 1, left, f"frame {done}")
 
-    sync(video, audio, out, predictor, store, crf=crf, seed=seed, progress=tell, span=span)
+    sync(
+        video, audio, out, predictor, store, crf=crf, seed=seed, progress=tell, span=span, face=face
+    )
     return out
+
+
+def list_faces(video: Path, out: Path | None = None) -> str:
+    """``flashlips faces``: a line for each person; writes their pictures."""
+    import cv2
+
+    from core.files import write_bytes
+    from core.media.video import probe, read_frames
+    from inference.people import find_people, sheet
+    from models.experts.face import FaceMesh
+    from models.experts.identity import Identity
+
+    store, path = settings().store(), probe(video).path
+    net = Identity(store)
+    people = find_people(read_frames(path), FaceMesh(store), net if net.available else None)
+    if not people:
+        raise InputError(f"no face was found in {video}; give a video that shows a face")
+    out = out or Path(f"{path.stem}.faces.png")
+    write_bytes(out, cv2.imencode(".png", sheet(people)[..., ::-1])[1].tobytes())
+    rows = [
+        f"{i}  first seen at {p.first_s:.1f} s, in {p.seen} looks, "
+        f"{p.box[2] - p.box[0]:.0f} px wide, {p.x:.0f} px from the left"
+        for i, p in enumerate(people)
+    ]
+    return "\n".join([*rows, str(out)])
 
 
 def data_hash(shards: Shards) -> str:

@@ -44,6 +44,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
     seed: int = 0,
     progress: Progress | None = None,
     span: Span | None = None,
+    face: str = "largest",
 ) -> SyncReport:
     """Makes the person in VIDEO say AUDIO.
 
@@ -61,6 +62,8 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
         seed: of everything drawn by chance; equal seeds give equal bytes on the same day.
         progress: told how far it is.
         span: which part of VIDEO, and how long OUT is; None is all of it.
+        face: whose mouth: ``largest`` (whoever that is), ``left``, ``right``, a number of
+            ``inference.people.find_people``, or a picture of the person.
 
     Raises:
         InputError: something given can't be used; nothing was written.
@@ -68,10 +71,23 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
     tracker: Tracker | None = None
     job = check_job(video, audio, out, crf, seed, progress, span)
     if predictor.spec.crop is not None:
-        from models.experts.face import FaceMesh  # slow to import, and not every system needs it
-
-        tracker = Patient(FaceMesh(store))
+        tracker = Patient(_tracker(job, store, face))
     return run(job, predictor, tracker)
+
+
+def _tracker(job: Job, store: Store, face: str) -> Tracker:
+    """What follows the wanted face; slow to import, and not every system needs it."""
+    from models.experts.face import FaceMesh
+
+    if face == "largest":
+        return FaceMesh(store)
+    from inference.people import Picked, choose, find_people
+    from models.experts.identity import Identity
+
+    net = Identity(store)
+    who = net if net.available else None
+    people = find_people(job.footage, FaceMesh(store), who)
+    return Picked(store, choose(people, face, store, who), who)
 
 
 def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
