@@ -35,6 +35,7 @@ def test_the_environment_changes_them(tmp_path):
         "FLASHLIPS_S3_PATIENCE": "7",
         "FLASHLIPS_WORK": str(tmp_path / "work"),
         "FLASHLIPS_FRAME_CACHE": str(tmp_path / "frames"),
+        "RAY_ADDRESS": "10.0.0.1:6379",
     }
     found = settings(env)
     assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
@@ -42,6 +43,7 @@ def test_the_environment_changes_them(tmp_path):
     server = S3("http://localhost:9000", 7.0, (tmp_path / "work").resolve())
     assert found.s3 == server
     assert found.frame_cache == (tmp_path / "frames").resolve()
+    assert found.cluster == "10.0.0.1:6379"
     assert found.place("s3://bucket/a/b/") == Remote("s3://bucket/a/b", server)
     assert found.place("a/b") == Path("a/b")
     assert {row["variable"] for row in found.describe()} == set(env)
