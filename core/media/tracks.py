@@ -25,8 +25,8 @@ COPIED = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "mov_text")
 NEAR_S = 0.01
 """A copied track starts at a packet; further off than this it is encoded instead."""
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-LAYOUTS = {"mono": 96_000, "stereo": 160_000, "5.1": 384_000}
-"""Layouts that are kept, with AAC's bits a second at 44.1 kHz; others become stereo."""
+LAYOUTS = {1: ("mono", 96_000), 2: ("stereo", 160_000), 6: ("5.1", 384_000)}
+"""By channels: layouts that are kept, AAC's bits a second at 44.1 kHz; others become stereo."""
 
 
 class Track(Protocol):
@@ -109,10 +109,10 @@ class Encoded:
         source = self._stack.enter_context(opened(self._path))
         stream = source.streams.audio[0]
         self._rate = stream.rate if stream.rate in AAC_RATES else 48_000
-        self._layout = stream.layout.name if stream.layout.name in LAYOUTS else "stereo"
+        channels = stream.layout.nb_channels  # some files number them and name no layout
+        self._layout, bits = LAYOUTS.get(channels, LAYOUTS[2])
         self._stream = container.add_stream("aac", rate=self._rate, layout=self._layout)
-        few = self._rate <= 24_000
-        self._stream.bit_rate = LAYOUTS[self._layout] // (2 if few else 1)
+        self._stream.bit_rate = bits // (2 if self._rate <= 24_000 else 1)
         self._channels = len(self._stream.layout.channels)
         self._rest = np.zeros((self._channels, 0), np.float32)
         self._blocks = self._heard(source)
@@ -162,6 +162,12 @@ def origin(source: Any, stream: Any) -> Fraction:
     return Fraction(first.start_time or 0) * (first.time_base or Fraction(1))
 
 
+def codec(stream: Any) -> str:
+    """Name of a stream's codec, whichever decoder reads it; its type where it has none."""
+    context = stream.codec_context
+    return str(context.codec.canonical_name if context is not None else stream.type)
+
+
 def sound_of(path: Path, start_s: float = 0.0) -> Track:
     """A file's first sound: copied where mp4 holds its codec and it starts with the picture.
 
@@ -174,7 +180,7 @@ def sound_of(path: Path, start_s: float = 0.0) -> Track:
         stream = source.streams.audio[0]
         starts = Fraction(stream.start_time or 0) * (stream.time_base or Fraction(1))
         near = abs(float(starts - origin(source, stream))) <= NEAR_S and not start_s
-        fits = stream.codec_context.name in COPIED
+        fits = codec(stream) in COPIED
         return Copied(path, stream.index) if near and fits else Encoded(path, start_s)
 
 
@@ -191,7 +197,7 @@ def others_of(path: Path, start_s: float = 0.0) -> tuple[list[Track], list[str]]
         for stream in source.streams:
             if stream.index in first:
                 continue
-            name = getattr(stream.codec_context, "name", None) or stream.type
+            name = codec(stream)
             if stream.type in ("audio", "subtitle") and name in COPIED:
                 kept.append(Copied(path, stream.index, start_s))
             else:

@@ -97,6 +97,44 @@ def test_sound_that_mp4_holds_is_copied_and_other_sound_keeps_its_channels(tmp_p
     assert heard.shape[1] / 44_100 == pytest.approx(0.8, abs=0.06)
 
 
+def sound(path, codec, rate, layout, kind):
+    """A tone of two seconds by some codec."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, layout=layout)
+        channels, size = len(stream.layout.channels), stream.codec_context.frame_size or 1024
+        tone = np.tile(0.3 * np.sin(np.arange(2 * rate) * 2000 / rate), (channels, 1))
+        tone = (tone * 32_767).astype(np.int16) if kind == "s16" else tone.astype(np.float32)
+        for start in range(0, 2 * rate, size):
+            piece = tone[:, start : start + size]
+            piece = piece if kind == "fltp" else piece.T.reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), kind, layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("name", "given", "found"), [
+    ("five.wav", ("pcm_s16le", 48_000, "5.1", "s16"), ("aac", 48_000, 6)),
+    ("phone.wav", ("pcm_s16le", 8_000, "mono", "s16"), ("aac", 8_000, 1)),
+    ("studio.flac", ("flac", 96_000, "stereo", "s16"), ("aac", 48_000, 2)),
+    ("song.mp3", ("libmp3lame", 44_100, "stereo", "fltp"), ("mp3", 44_100, 2)),
+    ("web.webm", ("libopus", 48_000, "stereo", "flt"), ("opus", 48_000, 2)),
+    ("film.mp4", ("ac3", 48_000, "5.1", "fltp"), ("ac3", 48_000, 6)),
+])  # fmt: skip
+def test_sound_of_many_kinds(name, given, found, tmp_path):
+    video = dummy_video(tmp_path / "in.mp4", 1.0, sound=False)
+    edited(video, sound(tmp_path / name, *given), tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.audio[0]
+        codec = stream.codec_context.codec.canonical_name
+        assert (codec, stream.rate, stream.layout.nb_channels) == found
+        assert float(stream.duration * stream.time_base) == pytest.approx(1.0, abs=0.06)
+        heard = np.concatenate([f.to_ndarray().reshape(-1) for f in container.decode(stream)])
+    peak = np.abs(heard.astype(float)).max() / (32_768 if heard.dtype == np.int16 else 1)
+    assert 0.1 < peak < 0.6
+
+
 @pytest.fixture
 def tracks(tmp_path):
     """A video with two sound tracks, a subtitle, and one track that mp4 does not hold."""
