@@ -117,6 +117,7 @@ def _writer(job: Job) -> VideoWriter:
     size = info.width * (1 + job.beside), info.height
     writer = VideoWriter(job.out, *size, info.fps, crf=job.crf, metadata=note())
     writer.threads, writer.time_base = 0, job.footage.time_base
+    writer.colours = info.colours
     writer.tracks = (sound_of(job.audio), *others_of(job.video, job.footage.start_s)[0])
     return writer
 

@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from core.errors import InputError
-from core.media.writing import VideoWriter, encode_mp4
+from core.media.writing import UNTAGGED, VideoWriter, encode_mp4, hd
 
 __all__ = [
     "FrameReader",
@@ -53,7 +53,6 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SMIL", b"[playlist]"
 FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, np.ndarray]]]
 """Path, start, end -> (time, frame) at the file's own rate, as ``read_frames`` gives them."""
 
-UNTAGGED = 2
 WHOLE = 0.98
 """A file with fewer than this part of its promised frames counts as truncated."""
 
@@ -71,6 +70,7 @@ class VideoInfo:
         has_sound: whether there is a sound track.
         rotation: degrees counter-clockwise, a multiple of 90, already applied by the readers.
         time_base: unit of the picture's times, seconds.
+        colours: primaries, transfer and matrix as tagged (ITU-T H.273); 2 is untagged.
     """
 
     path: Path
@@ -82,6 +82,7 @@ class VideoInfo:
     has_sound: bool
     rotation: int
     time_base: Fraction = Fraction(1, 90_000)
+    colours: tuple[int, int, int] = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def probe(path: Path) -> VideoInfo:
             has_sound=bool(container.streams.audio),
             rotation=angle,
             time_base=stream.time_base or Fraction(1, 90_000),
+            colours=(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace)),
         )
 
 
@@ -311,7 +313,7 @@ def iterate_mp4(data: bytes) -> Iterator[np.ndarray]:
 
 def untagged_hd(frame: av.VideoFrame) -> bool:
     """Whether a frame of HD size doesn't say which colour matrix it uses."""
-    return frame.colorspace == UNTAGGED and (frame.width >= 1280 or frame.height > 576)
+    return frame.colorspace == UNTAGGED and hd(frame.width, frame.height)
 
 
 def first_frame(container: av.container.InputContainer, path: Path) -> av.VideoFrame:

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from core.media.tracks import Track
 
 
+BT709 = (1, 1, 1)
+UNTAGGED = 2
+MATRICES = {
+    1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+}  # fmt: skip
+"""By H.273's number."""
+
+
 class VideoWriter:
     """Writes an H.264 + AAC mp4 frame by frame; the file appears, whole, when the block ends well.
 
@@ -37,6 +46,7 @@ class VideoWriter:
             should be the same everywhere: one. 0 takes the machine's.
         tracks: likewise; what else is written beside the picture (``core.media.tracks``).
         time_base: likewise; unit of the times that ``write`` is given, seconds.
+        colours: likewise; primaries, transfer and matrix to encode by and to tag (ITU-T H.273).
 
     Raises:
         InputError: on entering, when the folder can't be written.
@@ -59,6 +69,7 @@ class VideoWriter:
         self._rate, self._metadata = sample_rate, dict(metadata or {})
         self.tracks: Sequence[Track] = ()
         self.time_base, self._last = 1 / fps, -1
+        self.colours = BT709
         self._frames = self._samples = 0
         self._stack = ExitStack()
 
@@ -70,6 +81,7 @@ class VideoWriter:
         self._video = _h264(
             self._container, self._size, self._fps, self._crf, self.threads, self.time_base
         )
+        self._matrix = tag(self._video.codec_context, self.colours, self._size)
         for track in self.tracks:
             track.attach(self._container)
         if self._sound is not None:
@@ -84,7 +96,9 @@ class VideoWriter:
             time_s = float(self._frames / self._fps)
         # Damaged files repeat times; a picture needs one of its own.
         self._last = max(self._last + 1, round(time_s / self.time_base))
-        self._container.mux(self._video.encode(_picture_of(frame, self._last, self.time_base)))
+        self._container.mux(
+            self._video.encode(_picture_of(frame, self._last, self.time_base, self._matrix))
+        )
         self._frames += 1
         self._write_sound()
         for track in self.tracks:
@@ -147,16 +161,34 @@ def _h264(
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
     stream.options = {"crf": str(crf), "preset": "veryfast", "threads": str(threads)}
     stream.time_base = stream.codec_context.time_base = time_base or 1 / fps
-    context = stream.codec_context
-    context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
+    tag(stream.codec_context, BT709, size)
     return stream
 
 
-def _picture_of(frame: np.ndarray, time: int, base: Fraction) -> av.VideoFrame:
-    """RGB as a BT.709 frame of the encoder's kind, with its time in units of ``base``."""
+def hd(width: int, height: int) -> bool:
+    """Whether players take an untagged picture of this size for BT.709; below, for BT.601."""
+    return width >= 1280 or height > 576
+
+
+def tag(context: Any, colours: tuple[int, int, int], size: tuple[int, int]) -> Colorspace:
+    """Tags an encoder's colours, if they are known ones; the matrix to encode by."""
+    primaries, transfer, matrix = colours
+    untagged = Colorspace.ITU709 if hd(*size) else Colorspace.ITU601
+    found = {**MATRICES, UNTAGGED: untagged}.get(matrix)
+    if found is None:
+        primaries, transfer, matrix = BT709
+        found = Colorspace.ITU709
+    context.color_primaries, context.color_trc, context.colorspace = primaries, transfer, matrix
+    return found
+
+
+def _picture_of(
+    frame: np.ndarray, time: int, base: Fraction, matrix: Colorspace = Colorspace.ITU709
+) -> av.VideoFrame:
+    """RGB as a frame of the encoder's kind, with its time in units of ``base``."""
     odd = frame.shape[0] % 2 or frame.shape[1] % 2
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-        format="yuv444p" if odd else "yuv420p", dst_colorspace=Colorspace.ITU709
+        format="yuv444p" if odd else "yuv420p", dst_colorspace=matrix
     )
     picture.pts, picture.time_base = time, base
     return picture

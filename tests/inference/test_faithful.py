@@ -223,3 +223,22 @@ def test_a_preview_shows_three_seconds_before_and_after(tmp_path):
     was = next(f for t, f in read_frames(video, 0.4))
     assert np.abs(shown[0][:, :160].astype(int) - was).mean() < 3
     assert np.abs(shown[0][:, 160:].astype(int) - was // 2).mean() < 3
+
+
+@pytest.mark.parametrize("colours", [(1, 1, 1), (5, 6, 5), (6, 6, 6), (2, 2, 2), (9, 14, 9)])
+@pytest.mark.parametrize("size", [(320, 240), (1280, 720)])
+def test_colours_are_encoded_and_tagged_as_before(colours, size, tmp_path):
+    writer = VideoWriter(tmp_path / "in.mp4", *size, FPS, crf=4)
+    writer.colours = colours
+    frame = np.full((size[1], size[0], 3), (200, 60, 90), np.uint8)
+    with writer as out:
+        for _ in range(3):
+            out.write(frame)
+    assert probe(tmp_path / "in.mp4").colours == colours
+    read = next(read_frames(tmp_path / "in.mp4"))[1]
+    assert np.abs(read.astype(int) - frame).max() <= 4
+    edited(tmp_path / "in.mp4", dummy_sound(tmp_path / "new.wav", 0.2), tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").colours == colours
+    with av.open(str(tmp_path / "in.mp4")) as was, av.open(str(tmp_path / "out.mp4")) as now:
+        a, b = (next(c.decode(video=0)).to_ndarray().astype(int) for c in (was, now))
+    assert np.abs(a - b).max() <= 4, "what a player that knows no tags would show"
