@@ -61,7 +61,8 @@ class Settings:
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
         frame_cache: folder where training unpacks shards; None unpacks them in memory.
-        cluster: address of a running Ray; "" starts one here. Ray sets it inside a submitted job.
+        cluster: address of a running Ray; "" (or "local") starts one here. Ray sets it inside a
+            submitted job.
         s3: how ``s3://`` places are reached; credentials are the usual AWS variables'.
     """
 
@@ -156,7 +157,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
         frame_cache=Path(cache).expanduser().resolve() if cache else None,
-        cluster=env.get(VARIABLES["cluster"], ""),
+        cluster=_cluster(env),
         s3=S3(
             endpoint=env.get(VARIABLES["s3_endpoint"], ""),
             patience_s=float(_whole(env, "s3_patience", 120)),
@@ -164,6 +165,11 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             work=Path(env.get(VARIABLES["work"], "") or "runs/work").expanduser().resolve(),
         ),
     )
+
+
+def _cluster(env: Mapping[str, str]) -> str:
+    given = env.get(VARIABLES["cluster"], "")
+    return "" if given == "local" else given
 
 
 def _whole(env: Mapping[str, str], name: str, default: int) -> int:

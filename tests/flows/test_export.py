@@ -13,8 +13,7 @@ import pytest
 
 from core.clip import content_hash
 from core.errors import InputError
-from core.files import read_json, write_json
-from core.sample import SCHEMA_VERSION
+from core.files import read_json
 from core.weights import Store
 from flows.cli import main
 from flows.export import export
@@ -40,18 +39,9 @@ np.save(sys.argv[3], session.edit(crops, np.arange(len(crops)) / 25))
 
 
 @pytest.fixture(scope="module")
-def nano(tmp_path_factory):
-    """The shipped system, its cards at this release's data schema."""
-    folder = shutil.copytree(NANO, tmp_path_factory.mktemp("made") / "nano")
-    for path in folder.glob("*/card.json"):
-        write_json(path, {**read_json(path), "schema_version": SCHEMA_VERSION})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(nano, tmp_path_factory):
+def exported(tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "nano"
-    assert main(["export", str(nano), "--out", str(out)]) == 0
+    assert main(["export", str(NANO), "--out", str(out)]) == 0
     return out
 
 
@@ -72,7 +62,7 @@ def test_it_holds_all_that_is_ours_and_says_what_it_is(exported):
     assert not list(exported.parent.glob(".*")), "halves were left"
 
 
-def test_it_opens_without_engines_and_gives_the_same_crops(exported, nano, store, tmp_path):
+def test_it_opens_without_engines_and_gives_the_same_crops(exported, store, tmp_path):
     crops = person("anna", 0)["crop"][:12]
     np.save(tmp_path / "crops.npy", crops)
     # Somewhere else, away from the run that it was made from.
@@ -83,7 +73,7 @@ def test_it_opens_without_engines_and_gives_the_same_crops(exported, nano, store
         check=True, cwd=REPO, env={**os.environ, "PYTHONPATH": str(REPO)},
     )  # fmt: skip
     sound = np.sin(np.arange(16_000) / 9).astype(np.float32)
-    session = load(nano, store).prepare(crops[:4], sound, 3)
+    session = load(NANO, store).prepare(crops[:4], sound, 3)
     assert np.array_equal(np.load(tmp_path / "edited.npy"), session.edit(crops, np.arange(12) / 25))
 
 
@@ -95,17 +85,15 @@ def test_its_own_codec_is_the_one_that_is_used(exported, tmp_path):
         FlashLips(moved, Store(()))
 
 
-def test_what_can_not_be_exported_is_one_sentence_and_leaves_nothing(
-    exported, nano, tmp_path, capsys
-):
-    half = shutil.copytree(nano, tmp_path / "half")
+def test_what_can_not_be_exported_is_one_sentence_and_leaves_nothing(exported, tmp_path, capsys):
+    half = shutil.copytree(NANO, tmp_path / "half")
     (half / "lips_change" / "card.json").unlink()
     (half / "lips_change" / "state").mkdir()
     for system, out, says in (
         (half, tmp_path / "out", "lips_change of"),
         (tmp_path / "nobody", tmp_path / "out", "no checkpoint folder"),
-        (nano / "reconstruction", tmp_path / "out", "is not finished"),
-        (nano, exported, "is there already"),
+        (NANO / "reconstruction", tmp_path / "out", "is not finished"),
+        (NANO, exported, "is there already"),
     ):
         before = sorted(tmp_path.rglob("*"))
         assert main(["export", str(system), "--out", str(out)]) == 2
@@ -115,11 +103,11 @@ def test_what_can_not_be_exported_is_one_sentence_and_leaves_nothing(
         assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_leaves_nothing(nano, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(InputError, match="No space left"):
-        export(nano, tmp_path / "out")
+        export(NANO, tmp_path / "out")
     assert not list(tmp_path.iterdir())

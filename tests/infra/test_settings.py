@@ -44,6 +44,7 @@ def test_the_environment_changes_them(tmp_path):
     assert found.s3 == server
     assert found.frame_cache == (tmp_path / "frames").resolve()
     assert found.cluster == "10.0.0.1:6379"
+    assert settings({"RAY_ADDRESS": "local"}).cluster == ""
     assert found.place("s3://bucket/a/b/") == Remote("s3://bucket/a/b", server)
     assert found.place("a/b") == Path("a/b")
     assert {row["variable"] for row in found.describe()} == set(env)
