@@ -106,6 +106,26 @@ def on_curve(tools: Any, name: str, file: Path) -> dict[str, Any]:
     return {"threads": settings().threads, "minutes": points}
 
 
+def draw_curves(facts: dict[str, Any], path: Path) -> None:
+    """Numbers over minutes of training, a line for each clip."""
+    from matplotlib.figure import Figure
+
+    found = {k.removeprefix("curve_"): v for k, v in facts.items() if k.startswith("curve_")}
+    keys = ("psnr_over_nearest_db", "ssim_over_nearest", "lmd_ratio", "opening_slope", "sharpness")
+    figure = Figure(figsize=(2.8 * len(keys), 2.6), layout="constrained")
+    for axis, key in zip(figure.subplots(1, len(keys)), keys, strict=True):
+        for name, curve in found.items():
+            points = sorted((float(m), row[key]) for m, row in curve["minutes"].items())
+            label = f"{name}, {curve['threads']} core" + "s" * (curve["threads"] > 1)
+            axis.plot(*zip(*points, strict=True), "o-", ms=4, label=label)
+        axis.set_title(key.replace("_", " "), fontsize=9)
+        axis.set_xlabel("minutes", fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower right", fontsize=7)
+    figure.savefig(path, dpi=120)
+
+
 def sound_subjects(tools: Any, names: Sequence[str]) -> Iterator[tuple[ClipData, Any]]:
     """Clips of the sound test with what renders them: long ones, synthetic strangers."""
     for name in (n for n in names if n != "synthetic"):
@@ -204,6 +224,7 @@ def main() -> None:
     for name in a.people if "curve" in a.only else ():
         start = time.monotonic()
         store(f"curve_{name}", on_curve(tools, name, a.clips / CLIPS[name]), start)
+        draw_curves(read_json(OUT), OUT.with_name("curve.png"))
     if "sound" in a.only:
         on_sound(tools, a.heard)
     facts = read_json(OUT)
