@@ -1,0 +1,128 @@
+"""How fast is ``flashlips sync``, part by part, and does it keep its memory?
+
+    python bench/sync.py [--only speed memory] [--quick] [--clips FOLDER]
+
+``speed``: a 720p clip made from the largest clip of FOLDER (default: $FLASHLIPS_CLIPS; else a drawn
+face), with the shipped nano: frames a second of each part and of all, medians over runs. Parts
+overlap in threads, so all may be faster than the slowest alone would allow on one core. ``memory``:
+peak memory of a process that edits 2 and 20 minutes of the same small video, its face tracked, with
+a predictor that paints nothing. Writes bench/results/sync.json; parts that were not run keep their
+last result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from preprocess import joined, video
+
+from core.files import read_json, write_json
+from core.media.video import VideoWriter
+from core.testing import DummyPredictor, dummy_sound, talking_frame
+from evaluation.machine import machine, revision
+from inference.load import load
+from inference.sync import sync
+from infra.settings import quiet, settings
+
+OUT = Path(__file__).parent / "results" / "sync.json"
+RUNS = 3
+WANTED = {
+    "speed": ("fps_overall", 25.0, "frames a second of everything, on two cores"),
+    "memory": ("rss_ratio", 1.05, "peak memory of 20 minutes over that of 2"),
+}
+
+
+def speed(work: Path, quick: bool, clips: Path | None) -> dict[str, Any]:
+    """The shipped nano on 720p."""
+    path = video(work / "hd.mp4", (720, 1280), 2 if quick else 8, clips)
+    store = settings().store()
+    predictor = load(None, store)
+    runs = range(1 if quick else RUNS)
+    found = [sync(path, path, work / "out.mp4", predictor, store) for _ in runs]
+    parts = {
+        name: round(float(np.median([r.fps_by_part[name] for r in found])), 1)
+        for name in found[0].fps_by_part
+    }
+    overall = float(np.median([r.fps_overall for r in found]))
+    return {
+        "fps_by_part": parts,
+        "fps_overall": round(overall, 2),
+        "frames": found[0].frames,
+        "threads": settings().threads,
+    }
+
+
+def memory(work: Path, quick: bool, clips: Path | None) -> dict[str, Any]:
+    """A drawn face, 160x120."""
+    del clips
+    piece = work / "piece.mp4"
+    with VideoWriter(piece, 160, 120, Fraction(25), crf=20) as out:
+        for index in range(250):
+            out.write(talking_frame(index, 160, 120)[0])
+    minutes, peaks = (0.5, 1.0) if quick else (2.0, 20.0), []
+    for length in minutes:
+        path = joined(piece, work / f"{length:g}.mp4", round(length * 6))
+        sound = dummy_sound(work / f"{length:g}.wav", length * 60)
+        command = [sys.executable, __file__, "--child", str(path), str(sound), str(work / "o.mp4")]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        peaks.append(json.loads(said.strip().splitlines()[-1]))
+        path.unlink()
+    return {
+        "minutes": list(minutes),
+        "frames": [p["frames"] for p in peaks],
+        "peak_mb": [round(p["peak_mb"], 1) for p in peaks],
+        "rss_ratio": round(peaks[1]["peak_mb"] / peaks[0]["peak_mb"], 3),
+    }
+
+
+def child(path: Path, sound: Path, out: Path) -> None:
+    """One edit in a process of its own; says its frames and peak memory."""
+    report = sync(path, sound, out, DummyPredictor(), settings().store())
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"frames": report.frames, "peak_mb": peak_mb}))
+
+
+PARTS: dict[str, Callable[[Path, bool, Path | None], dict[str, Any]]] = {
+    "speed": speed, "memory": memory,
+}  # fmt: skip
+
+
+def main() -> None:
+    quiet()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
+    parser.add_argument("--clips", type=Path, default=os.environ.get("FLASHLIPS_CLIPS"))
+    parser.add_argument("--child", nargs=3, type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        child(*args.child)
+        return
+    report: dict[str, Any] = read_json(OUT) if OUT.exists() else {}
+    for name in args.only:
+        key, wanted, meaning = WANTED[name]
+        with tempfile.TemporaryDirectory() as work:
+            clips = None if args.clips is None else Path(args.clips)
+            row = PARTS[name](Path(work), args.quick, clips)
+        row |= {"wanted": {key: wanted, "meaning": meaning}, "quick": args.quick}
+        row |= {"date": datetime.date.today().isoformat(), "load_average": os.getloadavg()[0]}
+        row |= {"revision": revision(), "machine": machine()}
+        report[name] = row
+        print(name, json.dumps(row, indent=1))
+        write_json(OUT, report)
+
+
+if __name__ == "__main__":
+    main()
