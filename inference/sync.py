@@ -197,4 +197,5 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
 def _heard(job: Job, plan: Plan) -> np.ndarray:
     """The new sound at 16 kHz, cut or padded to the video's length."""
     length = round((float(plan.tracks.times_s[-1]) + 1 / float(job.info.fps)) * SAMPLE_RATE)
-    return np.pad(job.sound[:length], (0, max(0, length - len(job.sound))))
+    heard = job.sound[:length]  # padding nothing would copy it all
+    return heard if len(heard) == length else np.pad(heard, (0, length - len(heard)))

@@ -6,10 +6,11 @@ minute; everything else that is kept is a few bytes a frame.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import cv2
 import numpy as np
@@ -70,6 +71,43 @@ class Patient:
         return face
 
 
+class Meshes:
+    """(T, 468, 3) float32 on disk, read when asked for: an array in all that is asked of it here.
+
+    Not mapped: pages that were touched once would count as memory for the rest of the run.
+
+    Args:
+        file: T meshes, one after the other; kept open by this value.
+        count: T.
+    """
+
+    def __init__(self, file: IO[bytes], count: int) -> None:
+        self._file, self.shape = file, (count, POINTS, 3)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Rows by number, slice or sorted indices; further subscripts as of an array."""
+        rows, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        numbers = np.arange(len(self))[rows]
+        if numbers.ndim == 0:
+            found = self._read(int(numbers), int(numbers) + 1)[0]
+        elif not len(numbers):
+            found = np.zeros((0, POINTS, 3), np.float32)
+        else:
+            first = int(numbers[0])
+            found = self._read(first, int(numbers[-1]) + 1)[numbers - first]
+        lead = () if numbers.ndim == 0 else (slice(None),)
+        picked: np.ndarray = found[(*lead, *rest)] if rest else found
+        return picked
+
+    def _read(self, first: int, end: int) -> np.ndarray:
+        size = POINTS * 3 * 4
+        data = os.pread(self._file.fileno(), (end - first) * size, first * size)
+        return np.frombuffer(data, np.float32).reshape(end - first, POINTS, 3)
+
+
 @dataclass(frozen=True)
 class Tracks:
     """What the first pass found. T frames.
@@ -77,7 +115,8 @@ class Tracks:
     Attributes:
         times_s: (T,) time of each frame.
         found: (T,) bool, whether there is a face.
-        landmarks: (T, 468, 3) float32 in frame pixels, 0 where there is none; may lie on disk.
+        landmarks: (T, 468, 3) float32 in frame pixels, 0 where there is none; an array, or
+            ``Meshes`` on disk.
         sharpness: (T,) standard deviation of the face's Laplacian at a common size, 0 without face.
         opening: (T,) mouth opening over face height.
         yaw: (T,) degrees.
@@ -87,7 +126,7 @@ class Tracks:
 
     times_s: np.ndarray
     found: np.ndarray
-    landmarks: np.ndarray
+    landmarks: Any
     sharpness: np.ndarray
     opening: np.ndarray
     yaw: np.ndarray
@@ -118,25 +157,22 @@ def follow(
     found: list[bool] = []
     sharpness: list[float] = []
     most = 0
-    with tempfile.TemporaryFile(prefix="flashlips-tracks-") as spill:
-        for index, (time, frame) in enumerate(frames):
-            if index % COUNT_EVERY == 0:
-                seen = tracker.detect(frame)
-                most = max(most, len(seen))
-                if len(seen) > 1:
-                    tracker.reset()  # the next line then picks the largest
-            face = tracker.track(frame)
-            points = np.zeros((POINTS, 3), np.float32) if face is None else face.landmarks
-            spill.write(np.ascontiguousarray(points, dtype=np.float32).tobytes())
-            times.append(time)
-            found.append(face is not None)
-            sharpness.append(0.0 if face is None else _sharpness(frame, points))
-            progress(index + 1)
-        spill.flush()
-        shape = (len(times), POINTS, 3)
-        landmarks: np.ndarray = (
-            np.memmap(spill, np.float32, "r", shape=shape) if times else np.zeros(shape, np.float32)
-        )
+    spill = tempfile.TemporaryFile(prefix="flashlips-tracks-")  # noqa: SIM115 - Meshes keeps it
+    for index, (time, frame) in enumerate(frames):
+        if index % COUNT_EVERY == 0:
+            seen = tracker.detect(frame)
+            most = max(most, len(seen))
+            if len(seen) > 1:
+                tracker.reset()  # the next line then picks the largest
+        face = tracker.track(frame)
+        points = np.zeros((POINTS, 3), np.float32) if face is None else face.landmarks
+        spill.write(np.ascontiguousarray(points, dtype=np.float32).tobytes())
+        times.append(time)
+        found.append(face is not None)
+        sharpness.append(0.0 if face is None else _sharpness(frame, points))
+        progress(index + 1)
+    spill.flush()
+    landmarks = Meshes(spill, len(times))
     found_T = np.array(found, dtype=bool)
     gaps, yaw = _measured(landmarks, found_T)
     return Tracks(
@@ -163,20 +199,23 @@ def _sharpness(frame: np.ndarray, points: np.ndarray) -> float:
     return float(cv2.Laplacian(cv2.cvtColor(box, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
 
 
-def _measured(landmarks: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _measured(landmarks: Meshes, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mouth opening and yaw, each (T,) float32, 0 where there is no face."""
     gaps, yaw = np.zeros(len(found), np.float32), np.zeros(len(found), np.float32)
     for first in range(0, len(found), BLOCK):
         where = first + np.flatnonzero(found[first : first + BLOCK])
         if len(where):
-            meshes = np.asarray(landmarks[where])
+            meshes = landmarks[where]
             gaps[where], yaw[where] = opening(meshes), head_pose(meshes)[:, 0]
     return gaps, yaw
 
 
-def _starts(landmarks: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _starts(landmarks: Meshes, found: np.ndarray) -> np.ndarray:
     """(T,) bool, True at the first frame of each run of one face."""
-    eyes = np.asarray(landmarks[:, [33, 263], :2])
+    blocks = [
+        landmarks[first : first + BLOCK, [33, 263], :2] for first in range(0, len(found), BLOCK)
+    ]
+    eyes = np.concatenate(blocks) if blocks else np.zeros((0, 2, 2), np.float32)
     middle, width = eyes.mean(1), np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1)
     moved = np.linalg.norm(np.diff(middle, axis=0), axis=-1)
     grown = np.abs(np.diff(width))

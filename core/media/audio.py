@@ -40,7 +40,7 @@ def read_sound(path: Path, rate: int = 16_000) -> np.ndarray:
     Raises:
         InputError: unreadable, or without any sound.
     """
-    return np.concatenate(list(sound_blocks(path, rate)))
+    return SpooledSound(sound_blocks(path, rate))[:]  # a list of blocks would be a second copy
 
 
 def sound_blocks(path: Path, rate: int = 16_000) -> Iterator[np.ndarray]:
@@ -97,8 +97,9 @@ class SpooledSound:
         """A stretch of it, (n,) float32."""
         start, stop, step = part.indices(self._count)
         assert step == 1, "sound is cut in stretches"
+        self._file.flush()
         self._file.seek(4 * start)
-        return np.frombuffer(self._file.read(4 * max(0, stop - start)), np.float32).copy()
+        return np.fromfile(self._file, np.float32, max(0, stop - start))
 
 
 def late(container: Any, first: float | None) -> float:

@@ -138,3 +138,21 @@ def test_patience_searches_a_long_gap_now_and_then():
     assert not any(found[:40])
     assert found.index(True) < 40 + PATIENCE
     assert all(found[40 + PATIENCE :])
+
+
+def test_meshes_on_disk_are_read_as_an_array_is():
+    import tempfile
+
+    from inference.tracks import Meshes
+
+    whole = np.random.default_rng(0).random((9, 468, 3)).astype(np.float32)
+    with tempfile.TemporaryFile() as file:
+        file.write(whole.tobytes())
+        file.flush()
+        found = Meshes(file, 9)
+        assert len(found) == 9
+        for key in (
+            4, -1, slice(2, 5), slice(9, 12), np.array([1, 4, 6]), (3, [33, 263], slice(2)),
+            (slice(1, 4), [33, 263], slice(2)),
+        ):  # fmt: skip
+            assert np.array_equal(found[key], whole[key]), key
