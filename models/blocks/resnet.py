@@ -55,6 +55,13 @@ class ResBlock(nn.Module):
         return self.skip(x) + h
 
 
+def _shortcut(c_in: int, c_out: int, stride: int, groups: int) -> nn.Module:
+    """What a ResNet's block adds its input by: the input itself where shapes agree."""
+    if stride == 1 and c_in == c_out:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.GroupNorm(groups, c_out))
+
+
 class BasicBlock(nn.Module):
     """The two-convolution block of ResNet-18/34, with GroupNorm for BatchNorm."""
 
@@ -64,11 +71,7 @@ class BasicBlock(nn.Module):
         self.norm1 = nn.GroupNorm(groups, c_out)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
         self.norm2 = nn.GroupNorm(groups, c_out)
-        self.skip: nn.Module = nn.Identity()
-        if stride != 1 or c_in != c_out:
-            self.skip = nn.Sequential(
-                nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.GroupNorm(groups, c_out)
-            )
+        self.skip = _shortcut(c_in, c_out, stride, groups)
 
     def forward(self, x: Any) -> Any:
         """One block."""
@@ -88,11 +91,7 @@ class Bottleneck(nn.Module):
         self.norm2 = nn.GroupNorm(groups, width)
         self.conv3 = nn.Conv2d(width, out, 1, bias=False)
         self.norm3 = nn.GroupNorm(groups, out)
-        self.skip: nn.Module = nn.Identity()
-        if stride != 1 or c_in != out:
-            self.skip = nn.Sequential(
-                nn.Conv2d(c_in, out, 1, stride, bias=False), nn.GroupNorm(groups, out)
-            )
+        self.skip = _shortcut(c_in, out, stride, groups)
 
     def forward(self, x: Any) -> Any:
         """One block."""

@@ -123,8 +123,6 @@ def test_stages_of_two_systems_do_not_mix(tmp_path):
 
 def test_the_shipped_checkpoint_loads(store):
     """As it lies in the repository: its cards, its codec, its speech encoder."""
-    if not store.has("whisper_tiny_en"):
-        pytest.skip("whisper_tiny_en is not in weights/: run 'flashlips weights fetch'")
     predictor = load(None, store)
     assert predictor.spec.crop.id == "flashlips@128"
     session = predictor.prepare(
