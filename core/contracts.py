@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from core.clip import Clip
+from core.media.audio import Sound
 from core.media.crop import CropSpec
 
 Json = Any
@@ -166,7 +167,7 @@ class PredictorSpec:
 
 
 class Session(Protocol):
-    """One video being edited; holds what windows share."""
+    """One video being edited; holds what windows share. Times go forward from call to call."""
 
     def edit(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
         """Edits frames (N,H,W,3 uint8 RGB) shown at ``times_s`` (N,) of the new sound."""
@@ -177,12 +178,13 @@ class Predictor(Protocol):
 
     spec: PredictorSpec
 
-    def prepare(self, references: np.ndarray, sound: np.ndarray, seed: int = 0) -> Session:
+    def prepare(self, references: np.ndarray, sound: Sound, seed: int = 0) -> Session:
         """Starts a video.
 
         Args:
             references: crops of the person (K,H,W,3 uint8 RGB) from the source video.
             sound: the new sound, 16 kHz mono float32 in [-1, 1], from the video's first frame on.
+                It may lie on disk: ask for stretches of it, when frames come that need them.
             seed: of everything drawn by chance.
         """
 

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from core.contracts import PredictorSpec
+from core.media.audio import Sound
 from core.media.crop import FLASHLIPS_128
 from core.media.shapes import CHEEKS, FACE, INNER_LIPS, OUTER_LIPS
 from core.media.video import VideoWriter
@@ -234,10 +235,10 @@ class DummyPredictor:
     edit_with: Callable[[np.ndarray, int], np.ndarray] = inverted
     calls: list[np.ndarray] = field(default_factory=list)
     references: np.ndarray | None = None
-    sound: np.ndarray | None = None
+    sound: Sound | None = None
     seed: int = 0
 
-    def prepare(self, references: np.ndarray, sound: np.ndarray, seed: int = 0) -> DummyPredictor:
+    def prepare(self, references: np.ndarray, sound: Sound, seed: int = 0) -> DummyPredictor:
         """Remembers its arguments."""
         self.references, self.sound, self.seed, self.calls = references, sound, seed, []
         return self

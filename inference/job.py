@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import InputError
-from core.media.audio import read_sound
+from core.media.audio import SpooledSound, sound_blocks
 from core.media.video import VideoInfo, probe
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
@@ -26,7 +26,7 @@ class Job:
 
     Attributes:
         info: of the video. audio, out: paths.
-        sound: of AUDIO, (N,) float32, 16 kHz.
+        sound: of AUDIO, 16 kHz, on disk.
         crf: x264's quality. seed: of everything drawn by chance.
         footage: VIDEO's frames as OUT shows them.
         beside: whether OUT shows them beside the edited ones.
@@ -36,7 +36,7 @@ class Job:
     info: VideoInfo
     audio: Path
     out: Path
-    sound: np.ndarray
+    sound: SpooledSound
     crf: int
     seed: int
     progress: Progress
@@ -89,7 +89,7 @@ def check_job(
     if not 0 <= crf <= 51:
         raise InputError(f"crf {crf} is not between 0 (lossless) and 51 (worst); 18 looks lossless")
     info = probe(video)
-    sound = read_sound(audio, SAMPLE_RATE)
+    sound = SpooledSound(sound_blocks(audio, SAMPLE_RATE))
     span = span or Span()
     footage = footage_of(info, span, len(sound) / SAMPLE_RATE)
     _writable(out)

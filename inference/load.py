@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
+from core.media.audio import Sound
 from core.sample import ALIKE
 from core.weights import Store
 from infra.settings import REPO, settings
@@ -36,7 +37,7 @@ class Loaded:
     card: CheckpointRef
     generic: bool
 
-    def prepare(self, references: np.ndarray, sound: np.ndarray, seed: int = 0) -> Session:
+    def prepare(self, references: np.ndarray, sound: Sound, seed: int = 0) -> Session:
         """As ``Predictor.prepare``."""
         return self.predictor.prepare(references, sound, seed)
 

@@ -16,6 +16,7 @@ import numpy as np
 from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
 from core.files import write_json
+from core.media.audio import Fitted, Sound
 from core.media.crop import warp
 from core.media.tracks import others_of, sound_of
 from core.media.video import VideoWriter
@@ -194,8 +195,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
     return np.stack(views) if views else np.zeros((0, *side, 3), np.uint8)
 
 
-def _heard(job: Job, plan: Plan) -> np.ndarray:
+def _heard(job: Job, plan: Plan) -> Sound:
     """The new sound at 16 kHz, cut or padded to the video's length."""
     length = round((float(plan.tracks.times_s[-1]) + 1 / float(job.info.fps)) * SAMPLE_RATE)
-    heard = job.sound[:length]  # padding nothing would copy it all
-    return heard if len(heard) == length else np.pad(heard, (0, length - len(heard)))
+    return Fitted(job.sound, length)

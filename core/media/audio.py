@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -20,6 +21,8 @@ QUIET_DB = -55.0
 """Below this level, relative to full scale, nothing counts as speech."""
 LATEST_S = 600.0
 """Sound and picture further apart than this are no recording but a damaged clock."""
+BLOCK = 1500
+"""Frames whose level is measured at once."""
 SHORTEST_PAUSE_S = 0.16
 """Closures of plosives are shorter; they are no silence."""
 
@@ -76,6 +79,37 @@ def sound_blocks(path: Path, rate: int = 16_000) -> Iterator[np.ndarray]:
         raise InputError(f"{path} has an empty sound track; give a file with sound")
 
 
+class Sound(Protocol):
+    """Mono sound that is cut in stretches: an array, or what lies on disk."""
+
+    def __len__(self) -> int:
+        """How many samples."""
+
+    def __getitem__(self, part: slice, /) -> np.ndarray:
+        """A stretch of them, (n,) float32 in [-1, 1]."""
+
+
+class Fitted:
+    """A sound cut, or followed by silence, to a length.
+
+    Args:
+        sound: any sound. length: samples.
+    """
+
+    def __init__(self, sound: Sound, length: int) -> None:
+        self._sound, self._length = sound, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """A stretch of it, (n,) float32."""
+        start, stop, step = part.indices(self._length)
+        assert step == 1, "sound is cut in stretches"
+        heard = self._sound[start:stop]
+        return np.pad(heard, (0, max(0, stop - start) - len(heard)))
+
+
 class SpooledSound:
     """Sound in an unnamed file on disk, cut like an array: an hour of it is 230 MB.
 
@@ -89,6 +123,7 @@ class SpooledSound:
         for block in blocks:
             self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
             self._count += len(block)
+        self._file.flush()
 
     def __len__(self) -> int:
         return self._count
@@ -97,9 +132,8 @@ class SpooledSound:
         """A stretch of it, (n,) float32."""
         start, stop, step = part.indices(self._count)
         assert step == 1, "sound is cut in stretches"
-        self._file.flush()
-        self._file.seek(4 * start)
-        return np.fromfile(self._file, np.float32, max(0, stop - start))
+        data = os.pread(self._file.fileno(), 4 * max(0, stop - start), 4 * start)
+        return np.frombuffer(data, np.float32)
 
 
 def late(container: Any, first: float | None) -> float:
@@ -130,14 +164,14 @@ def decode_flac(data: bytes) -> tuple[np.ndarray, int]:
     return sound, int(rate)
 
 
-def silence(sound: np.ndarray, rate: int, fps: float, frames: int) -> np.ndarray:
+def silence(sound: Sound, rate: int, fps: float, frames: int) -> np.ndarray:
     """Which video frames are silent, by level, adapted to the recording's own noise and speech.
 
     A frame becomes speech above 40 % of the way (in dB) from noise floor to loud speech and stays
     so down to 25 %; pauses shorter than ``SHORTEST_PAUSE_S`` are speech too.
 
     Args:
-        sound: (N,) float32 in [-1, 1]; what lies behind its end is silent.
+        sound: what lies behind its end is silent.
         rate: its samples a second.
         fps: frames a second.
         frames: T.
@@ -160,12 +194,16 @@ def silence(sound: np.ndarray, rate: int, fps: float, frames: int) -> np.ndarray
     return _without_short(~speech, max(1, round(SHORTEST_PAUSE_S * fps)))
 
 
-def _levels(sound: np.ndarray, rate: int, fps: float, frames: int) -> np.ndarray:
+def _levels(sound: Sound, rate: int, fps: float, frames: int) -> np.ndarray:
     """Level of each frame in dB of full scale, (T,)."""
     edges = np.round(np.arange(frames + 1) * rate / fps).astype(int)
-    padded = np.pad(sound, (0, max(0, int(edges[-1]) - len(sound))))
-    total = np.concatenate([[0.0], np.cumsum(padded.astype(np.float64) ** 2)])
-    power = np.diff(total[edges]) / np.maximum(np.diff(edges), 1)
+    power = np.zeros(frames)
+    for first in range(0, frames, BLOCK):
+        at = edges[first : first + BLOCK + 1]
+        heard = sound[int(at[0]) : int(at[-1])].astype(np.float64) ** 2
+        heard = np.pad(heard, (0, int(at[-1] - at[0]) - len(heard)))
+        total = np.concatenate([[0.0], np.cumsum(heard)])
+        power[first : first + BLOCK] = np.diff(total[at - at[0]]) / np.maximum(np.diff(at), 1)
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 

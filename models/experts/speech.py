@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from core.errors import InputError
+from core.media.audio import Sound
 from core.weights import Store
 
 RATE = 16000
@@ -51,7 +52,7 @@ class SpeechEncoder(Protocol):
     name: str
     dim: int
 
-    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+    def features(self, sound: Sound, frames: int) -> np.ndarray:
         """Features of ``frames`` frames at 25 fps.
 
         Args:
@@ -61,6 +62,9 @@ class SpeechEncoder(Protocol):
         Returns:
             (frames, dim) float32, of about unit standard deviation on speech.
         """
+
+    def stream(self, sound: Sound, frames: int) -> Iterator[np.ndarray]:
+        """The same second by second: (25, dim) each, the last may be shorter."""
 
 
 def load_speech(name: str, store: Store, threads: int = 1) -> SpeechEncoder:
@@ -108,11 +112,11 @@ def mel_filters() -> np.ndarray:
     return np.maximum(0.0, np.minimum(rise, fall)) * area
 
 
-def log_mel(sound: np.ndarray, first: int, hops: int) -> np.ndarray:
+def log_mel(sound: Sound, first: int, hops: int) -> np.ndarray:
     """Log-mel spectrum as Whisper's, but over a constant 80 dB; hop i is centred at i * 10 ms.
 
     Args:
-        sound: (samples,) 16 kHz mono.
+        sound: (samples,) 16 kHz mono; NaN and infinity are taken as silent and full.
         first: index of the first hop; negative is before the sound.
         hops: how many.
 
@@ -120,11 +124,7 @@ def log_mel(sound: np.ndarray, first: int, hops: int) -> np.ndarray:
         (hops, 80) float32, about -1 (silence) to 1.5.
     """
     begin = first * HOP - N_FFT // 2
-    end = begin + (hops - 1) * HOP + N_FFT
-    piece = np.zeros(end - begin, np.float64)
-    low, high = max(begin, 0), min(end, len(sound))
-    if low < high:
-        piece[low - begin : high - begin] = sound[low:high]
+    piece = heard(sound, begin, begin + (hops - 1) * HOP + N_FFT)
     shape = np.lib.stride_tricks.sliding_window_view(piece, N_FFT)[::HOP]
     window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(N_FFT) / N_FFT)
     power = np.abs(np.fft.rfft(shape * window, axis=-1)) ** 2
@@ -132,11 +132,18 @@ def log_mel(sound: np.ndarray, first: int, hops: int) -> np.ndarray:
     return ((np.maximum(logs, FLOOR) + 4.0) / 4.0).astype(np.float32)
 
 
-def checked(sound: np.ndarray, frames: int) -> np.ndarray:
-    """The sound as float32, without NaN or infinity."""
-    assert sound.ndim == 1, f"sound must be mono (samples,), got {sound.shape}"
-    assert frames >= 0, f"{frames} frames"
-    return np.nan_to_num(np.asarray(sound, np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+def heard(sound: Sound, begin: int, end: int) -> np.ndarray:
+    """Samples ``begin`` to ``end``, float64, silent outside the sound; none is NaN or infinite."""
+    piece = np.zeros(end - begin, np.float64)
+    low, high = max(begin, 0), min(end, len(sound))
+    if low < high:
+        piece[low - begin : high - begin] = np.asarray(sound[low:high], np.float32)
+    return np.nan_to_num(piece, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+def joined(blocks: Iterator[np.ndarray], dim: int) -> np.ndarray:
+    """Blocks (n, dim) one after the other; (0, dim) when there are none."""
+    return np.concatenate([np.zeros((0, dim), np.float32), *blocks])
 
 
 class LogMelSpeech:
@@ -145,15 +152,16 @@ class LogMelSpeech:
     name = "log-mel"
     dim = MELS * FRAME_HOPS
 
-    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+    def features(self, sound: Sound, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        sound = checked(sound, frames)
-        out = np.empty((frames, self.dim), np.float32)
-        for start in range(0, frames, 1500):  # a minute at a time: constant memory
-            count = min(1500, frames - start)
+        return joined(self.stream(sound, frames), self.dim)
+
+    def stream(self, sound: Sound, frames: int) -> Iterator[np.ndarray]:
+        """See ``SpeechEncoder.stream``."""
+        for start in range(0, frames, FPS):
+            count = min(FPS, frames - start)
             mel = log_mel(sound, start * FRAME_HOPS, count * FRAME_HOPS)
-            out[start : start + count] = ((mel - MEL_MEAN) / MEL_STD).reshape(count, self.dim)
-        return out
+            yield ((mel - MEL_MEAN) / MEL_STD).reshape(count, self.dim)
 
 
 class JoinedSpeech:
@@ -171,9 +179,14 @@ class JoinedSpeech:
         self.name = "+".join(part.name for part in parts)
         self.dim = sum(part.dim for part in parts)
 
-    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+    def features(self, sound: Sound, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        return np.concatenate([part.features(sound, frames) for part in self.parts], axis=1)
+        return joined(self.stream(sound, frames), self.dim)
+
+    def stream(self, sound: Sound, frames: int) -> Iterator[np.ndarray]:
+        """See ``SpeechEncoder.stream``."""
+        parts = [part.stream(sound, frames) for part in self.parts]
+        return (np.concatenate(blocks, axis=1) for blocks in zip(*parts, strict=True))
 
 
 class WhisperSpeech:
@@ -195,16 +208,18 @@ class WhisperSpeech:
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "threads": self.threads, "_model": None}
 
-    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+    def features(self, sound: Sound, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        sound = checked(sound, frames)
-        total = np.zeros((2 * frames, WHISPER_WIDTH), np.float32)
-        weight = fade()[:, None]
-        for first in windows(frames):
-            vectors = self._encode(log_mel(sound, first, WINDOW)) * weight
-            begin, end = max(first // 2, 0), min((first + WINDOW) // 2, len(total))
-            total[begin:end] += vectors[begin - first // 2 : end - first // 2]
-        return (total / WHISPER_STD).reshape(frames, self.dim)
+        return joined(self.stream(sound, frames), self.dim)
+
+    def stream(self, sound: Sound, frames: int) -> Iterator[np.ndarray]:
+        """See ``SpeechEncoder.stream``."""
+
+        def encode(first: int) -> np.ndarray:
+            return self._encode(log_mel(sound, first, WINDOW))
+
+        for block in overlapped(encode, frames, WHISPER_WIDTH):
+            yield (block / WHISPER_STD).reshape(-1, self.dim)
 
     def _encode(self, mel: np.ndarray) -> np.ndarray:
         import ctranslate2
@@ -223,11 +238,29 @@ class WhisperSpeech:
         return np.array(view, np.float32)[0]
 
 
-def windows(frames: int) -> Iterator[int]:
-    """First mel hop of each window that some frame needs."""
-    first = -LEAD
-    while first + EDGE < frames * FRAME_HOPS:
-        yield first
+def overlapped(
+    encode: Callable[[int], np.ndarray], frames: int, width: int
+) -> Iterator[np.ndarray]:
+    """Weighted mean of overlapping windows, second by second.
+
+    Args:
+        encode: first mel hop of a window -> its vectors, (WINDOW / 2, width).
+        frames: how many are wanted.
+        width: of a vector.
+
+    Yields:
+        (2 n, width) float32: both vectors of each frame, ``FPS`` frames at a time.
+    """
+    total, weight = np.zeros((WINDOW // 2, width), np.float32), fade()[:, None]
+    step, left, first = STEP // 2, 2 * frames, -LEAD
+    while left > 0:
+        if first + EDGE < frames * FRAME_HOPS:
+            total += encode(first) * weight
+        if first >= 0:  # no later window reaches these
+            yield total[: min(step, left)].copy()
+            left -= step
+        total[:-step] = total[step:]
+        total[-step:] = 0
         first += STEP
 
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.errors import InputError
+from core.media.audio import Sound
 from core.weights import Store
 from models.experts import local
-from models.experts.speech import HOP, WINDOW, checked, fade, windows
+from models.experts.speech import HOP, WINDOW, heard, joined, overlapped
 
 HEARD = 400
 """Samples that one vector hears; the next one starts 320 later."""
@@ -62,17 +64,20 @@ class Wav2Vec2Speech:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
 
-    def features(self, sound: np.ndarray, frames: int) -> np.ndarray:
+    def features(self, sound: Sound, frames: int) -> np.ndarray:
         """See ``SpeechEncoder.features``."""
-        sound = checked(sound, frames)
-        total = np.zeros((2 * frames, self.dim), np.float32)
-        weight = fade()[:, None]
-        for first in windows(frames):
-            vectors = self._encode(_piece(sound, first * HOP)) * weight
-            begin, end = max(first // 2, 0), min((first + WINDOW) // 2, len(total))
-            total[begin:end] += vectors[begin - first // 2 : end - first // 2]
-        out: np.ndarray = np.einsum("tvd,v->td", total.reshape(frames, 2, self.dim), MIDDLE)
-        return out.astype(np.float32)
+        return joined(self.stream(sound, frames), self.dim)
+
+    def stream(self, sound: Sound, frames: int) -> Iterator[np.ndarray]:
+        """See ``SpeechEncoder.stream``."""
+
+        def encode(first: int) -> np.ndarray:
+            begin = first * HOP
+            return self._encode(heard(sound, begin, begin + WINDOW * HOP + HEARD - 2 * HOP))
+
+        for block in overlapped(encode, frames, self.dim):
+            both = block.reshape(-1, 2, self.dim)
+            yield np.einsum("tvd,v->td", both, MIDDLE).astype(np.float32)
 
     def _encode(self, piece: np.ndarray) -> np.ndarray:
         """Vectors (WINDOW / 2, L H) of one window."""
@@ -107,12 +112,3 @@ def normalises(folder: Path) -> bool:
     if not path.is_file():
         return True
     return bool(json.loads(path.read_text(encoding="utf-8")).get("do_normalize", True))
-
-
-def _piece(sound: np.ndarray, begin: int) -> np.ndarray:
-    """The window's samples from ``begin`` (may be negative), silent outside the sound."""
-    piece = np.zeros(WINDOW * HOP + HEARD - 2 * HOP, np.float64)
-    low, high = max(begin, 0), min(begin + len(piece), len(sound))
-    if low < high:
-        piece[low - begin : high - begin] = sound[low:high]
-    return piece

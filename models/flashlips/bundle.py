@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,6 @@ class FlashLips:
             parts.append(editor(z, reference.expand(len(z), -1, -1, -1), lips[i : i + batch]))
         return torch.cat(parts)
 
-    @torch.inference_mode()
     def speak(
         self,
         speech: np.ndarray,
@@ -123,9 +123,7 @@ class FlashLips:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> torch.Tensor:
-        """Lips vectors for a sound of any length; Euler steps and guidance are the card's.
-
-        The head's pose is left open: sound comes before any frame is seen.
+        """Lips vectors for a sound of any length, from its features.
 
         Args:
             speech: (T,D) features.
@@ -137,32 +135,67 @@ class FlashLips:
         Returns:
             (T,12).
         """
+        felt = None if emotion is None else lambda start: emotion[start]
+        return torch.cat(list(self.speaking([speech], references, felt, temperature, seed)))
+
+    @torch.inference_mode()
+    def speaking(
+        self,
+        speech: Iterable[np.ndarray],
+        references: Any,
+        emotion: Callable[[int], np.ndarray] | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Iterator[torch.Tensor]:
+        """Lips vectors window by window, as sound comes; Euler steps and guidance are the card's.
+
+        The head's pose is left open: sound comes before any frame is seen.
+
+        Args:
+            speech: features (n,D), joined those of the whole sound.
+            references: (K,12) lips vectors of the person.
+            emotion: first frame of a window -> (7,) probabilities; None is unknown.
+            temperature: spread of the flow's start; 0 is its mean.
+            seed: of the start.
+
+        Yields:
+            (``NEW``,12), the last may be shorter.
+        """
         rng = torch.Generator().manual_seed(seed)
         net = self.cards["audio_to_lips"].net
         steps, guidance = int(net.get("euler_steps", 10)), float(net.get("guidance", 1.0))
         d_e, d_p = sizes(net)
         held = self.fmt.normalise(references).reshape(1, -1)  # type: ignore[operator]
-        total = len(speech)
-        padded = np.concatenate([np.repeat(speech[:1], PAST, 0), speech])
-        padded = np.concatenate([padded, np.repeat(speech[-1:], NEW, 0)]).astype(np.float32)
         history = torch.zeros(1, PAST, references.shape[-1])
-        parts = []
-        for start in range(0, total, NEW):
-            window = torch.from_numpy(padded[start : start + PAST + NEW])[None]
+        for number, (window, count) in enumerate(windows(speech)):
             noise = temperature * torch.randn(1, NEW, references.shape[-1], generator=rng)
             felt = torch.zeros(1, d_e)
             if emotion is not None:
-                felt = torch.from_numpy(emotion[min(start, len(emotion) - 1)].astype(np.float32))[
-                    None
-                ]
+                felt = torch.from_numpy(emotion(number * NEW).astype(np.float32))[None]
             told = Condition(
-                window,
+                torch.from_numpy(window)[None],
                 held,
                 felt if d_e else None,
                 torch.zeros(1, PAST + NEW, d_p) if d_p else None,
             )
             new = generate(self.fmt, told, history, steps, noise, guidance)
-            parts.append(new[0])
             history = new[:, -PAST:]
-        z = torch.cat(parts)[:total]
-        return self.fmt.restore(z)  # type: ignore[operator]
+            yield self.fmt.restore(new[0, :count])  # type: ignore[operator]
+
+
+def windows(speech: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """Windows (``PAST`` + ``NEW``, D) of features (n, D) that come in blocks, and how many are new.
+
+    The first one repeats the first frame before it, the last one the last frame behind it.
+    """
+    held: np.ndarray | None = None
+    for block in speech:
+        if len(block):
+            held = np.repeat(block[:1], PAST, 0) if held is None else held
+            held = np.concatenate([held, block]).astype(np.float32)
+        while held is not None and len(held) >= PAST + NEW:
+            yield held[: PAST + NEW], NEW
+            held = held[NEW:]
+    if held is not None and len(held) > PAST:
+        missing = PAST + NEW - len(held)
+        yield np.concatenate([held, np.repeat(held[-1:], missing, 0)]), NEW - missing

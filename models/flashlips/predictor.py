@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +12,20 @@ import torch
 from core.contracts import PredictorSpec
 from core.errors import InputError
 from core.media import audio
+from core.media.audio import Sound
 from core.media.crop import FLASHLIPS_128
 from core.media.shapes import opening
 from core.sample import FPS, SAMPLE_RATE, SEGMENT_S
 from core.weights import Store
-from models.experts.emotion import CLASSES, SpeechEmotion
+from models.experts.emotion import SpeechEmotion
 from models.experts.face import FaceMesh
 from models.experts.speech import load_speech
 from models.flashlips.bundle import FlashLips
 from models.flashlips.condition import sizes
 
 WINDOW = 16
+KEPT = 100
+"""Lips vectors that are kept: a window may repeat frames of the one before."""
 CLOSE_FRAMES = 3
 """Frames over which a mouth closes when the sound falls silent."""
 
@@ -55,17 +60,17 @@ class FlashLipsPredictor:
         self.emotion = emotion_of(self.system, store)
         self.mesh = FaceMesh(store)
 
-    def prepare(self, references: np.ndarray, sound: np.ndarray, seed: int = 0) -> FlashLipsSession:
-        """Speech to lips vectors for the whole sound, reference features once a video."""
+    def prepare(self, references: np.ndarray, sound: Sound, seed: int = 0) -> FlashLipsSession:
+        """Looks at the person; speech becomes lips vectors as frames ask for them."""
         system = self.system
         frames = max(1, int(np.ceil(len(sound) / SAMPLE_RATE * FPS)))
         vectors = system.image_lips(references)
-        features = self.speech.features(sound, frames)
-        felt = None if self.emotion is None else feelings(self.emotion, sound, frames)
-        lips = system.speak(features, vectors, felt, seed=seed)
+        blocks = self.speech.stream(sound, frames)
+        felt = None if self.emotion is None else feelings(self.emotion, sound)
+        spoken = system.speaking(blocks, vectors, felt, seed=seed)
         silent = audio.silence(sound, SAMPLE_RATE, FPS, frames)
-        lips = close_when_silent(lips, silent, vectors[self._most_closed(references)])
-        return FlashLipsSession(system, system.encode(references[:1]), lips)
+        lips = close_when_silent(spoken, silent, vectors[self._most_closed(references)])
+        return FlashLipsSession(system, system.encode(references[:1]), Line(lips, frames))
 
     def _most_closed(self, references: np.ndarray) -> int:
         """The reference with the smallest measured mouth opening."""
@@ -79,50 +84,83 @@ def emotion_of(system: FlashLips, store: Store) -> SpeechEmotion | None:
     return SpeechEmotion(str(net["emotion_encoder"]), store) if sizes(net)[0] else None
 
 
-def feelings(emotion: SpeechEmotion, sound: np.ndarray, frames: int) -> np.ndarray:
-    """Probabilities (frames, 7): one vector for each stretch as long as a training segment."""
+def feelings(emotion: SpeechEmotion, sound: Sound) -> Callable[[int], np.ndarray]:
+    """Frame -> probabilities (7,): one vector for each stretch as long as a training segment."""
     length = round(SEGMENT_S * FPS)
-    found = np.empty((frames, CLASSES), np.float32)
-    for first in range(0, frames, length):
+
+    @functools.lru_cache(maxsize=2)
+    def of(stretch: int) -> np.ndarray:
+        first = stretch * length
         piece = sound[first * SAMPLE_RATE // FPS : (first + length) * SAMPLE_RATE // FPS]
-        found[first : first + length] = emotion.probabilities(piece)
-    return found
+        return emotion.probabilities(piece)
+
+    return lambda frame: of(frame // length)
 
 
-def close_when_silent(lips: torch.Tensor, silent: np.ndarray, closed: torch.Tensor) -> torch.Tensor:
+def close_when_silent(
+    lips: Iterable[torch.Tensor], silent: np.ndarray, closed: torch.Tensor
+) -> Iterator[torch.Tensor]:
     """Fades lips vectors to the person's closed mouth where the sound is silent.
 
     Args:
-        lips: (T,12).
+        lips: (n,12) each, joined (T,12).
         silent: (T,) bool.
         closed: (12,).
 
-    Returns:
-        (T,12).
+    Yields:
+        As ``lips``.
     """
     kernel = np.ones(2 * CLOSE_FRAMES + 1) / (2 * CLOSE_FRAMES + 1)
     padded = np.pad(silent.astype(np.float32), CLOSE_FRAMES, mode="edge")
     weight = torch.from_numpy(np.convolve(padded, kernel, "valid").astype(np.float32))[:, None]
-    return (1 - weight) * lips + weight * closed
+    first = 0
+    for block in lips:
+        share = weight[first : first + len(block)]
+        yield (1 - share) * block + share * closed
+        first += len(block)
+
+
+class Line:
+    """Lips vectors over time, made as they are asked for; only the last seconds are kept.
+
+    Args:
+        blocks: (n,12) each, in order.
+        frames: how many there will be, at 25 a second.
+    """
+
+    def __init__(self, blocks: Iterable[torch.Tensor], frames: int) -> None:
+        self._blocks, self._frames = iter(blocks), frames
+        self._held, self._first = torch.zeros(0), 0
+
+    def at(self, times_s: np.ndarray) -> torch.Tensor:
+        """Lips vectors at any times, linear between the 25 a second; (N,) -> (N,12)."""
+        # frame i is shown from i / FPS on; its features are those of that span
+        at = np.clip(times_s * FPS, 0, self._frames - 1)
+        low = np.floor(at + 1e-6).astype(int)
+        high = np.minimum(low + 1, self._frames - 1)
+        self._make(int(high.max()))
+        assert low.min() >= self._first, "time goes forward from call to call"
+        part = torch.from_numpy((at - low).clip(0, 1).astype(np.float32))[:, None]
+        held = self._held
+        return (1 - part) * held[low - self._first] + part * held[high - self._first]
+
+    def _make(self, last: int) -> None:
+        """Makes vectors up to one of them, and lets go of those that are long past."""
+        while self._first + len(self._held) <= last:
+            block = next(self._blocks)
+            old = self._held[-KEPT:]
+            self._first += len(self._held) - len(old)
+            self._held = torch.cat([old, block]) if len(old) else block
 
 
 class FlashLipsSession:
     """One video: the reference's features and the lips vectors over time."""
 
-    def __init__(self, system: FlashLips, z_ref: torch.Tensor, lips: torch.Tensor) -> None:
+    def __init__(self, system: FlashLips, z_ref: torch.Tensor, lips: Line) -> None:
         self.system, self.lips, self.z_ref = system, lips, z_ref
-
-    def lips_at(self, times_s: np.ndarray) -> torch.Tensor:
-        """Lips vectors at any times, linear between the 25 a second; (N,) -> (N,12)."""
-        # frame i is shown from i / FPS on; its features are those of that span
-        at = np.clip(times_s * FPS, 0, len(self.lips) - 1)
-        low = np.floor(at + 1e-6).astype(int)
-        high = np.minimum(low + 1, len(self.lips) - 1)
-        part = torch.from_numpy((at - low).clip(0, 1).astype(np.float32))[:, None]
-        return (1 - part) * self.lips[low] + part * self.lips[high]
 
     def edit(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
         """(N,S,S,3) uint8 crops at ``times_s`` (N,) -> the same with new lips."""
         system = self.system
-        z = system.paint(system.editor, system.encode(frames), self.z_ref, self.lips_at(times_s))
+        z = system.paint(system.editor, system.encode(frames), self.z_ref, self.lips.at(times_s))
         return system.decode(z)

@@ -5,7 +5,14 @@ import pytest
 import soundfile
 
 from core.errors import InputError
-from core.media.audio import decode_flac, encode_flac, read_sound, silence
+from core.media.audio import (
+    Fitted,
+    SpooledSound,
+    decode_flac,
+    encode_flac,
+    read_sound,
+    silence,
+)
 
 RATE = 16_000
 
@@ -76,3 +83,21 @@ def test_real_speech_has_some_pauses(clips):
         assert len(sound) == pytest.approx(3 * RATE, rel=0.02)
         assert 0.15 < quiet.mean() < 0.8, path.name
         assert quiet[:5].mean() > 0.7, "these recordings begin with a pause"
+
+
+def test_a_long_sound_is_measured_in_blocks():
+    sound = np.concatenate([tone(65), np.zeros(RATE * 3, np.float32), tone(5)])
+    quiet = silence(SpooledSound([sound]), RATE, 25, 74 * 25)
+    assert not quiet[: 65 * 25].any()
+    assert quiet[65 * 25 : 68 * 25].all()
+    assert not quiet[68 * 25 : 73 * 25].any()
+    assert quiet[73 * 25 :].all()
+
+
+def test_a_sound_fitted_to_a_length():
+    sound = np.arange(10, dtype=np.float32)
+    longer, shorter = Fitted(sound, 14), Fitted(sound, 4)
+    assert (len(longer), len(shorter)) == (14, 4)
+    assert longer[8:13].tolist() == [8, 9, 0, 0, 0]
+    assert longer[12:99].tolist() == [0, 0]
+    assert shorter[2:9].tolist() == [2, 3]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
+from core.media.audio import SpooledSound
 from core.weights import Store
 from models.experts import speech
 from models.experts.speech import load_speech, log_mel, mel_filters
@@ -92,6 +93,17 @@ def test_no_glitch_where_windows_meet(whisper):
     jumps = np.linalg.norm(np.diff(whole, axis=0), axis=1)
     seams = [i * 25 + 12 + d for i in range(1, 7) for d in (-1, 0, 1)]  # where windows come and go
     assert np.median(jumps[seams]) < 1.5 * np.median(jumps)
+
+
+def test_sound_on_disk_streams_second_by_second(whisper):
+    sound = _talk(3.3)
+    sound[100] = np.nan
+    spooled = SpooledSound([sound[:5000], sound[5000:]])
+    for encoder in (whisper, load_speech("log-mel", Store(()))):
+        blocks = list(encoder.stream(spooled, 83))
+        assert [len(b) for b in blocks] == [25, 25, 25, 8]
+        np.testing.assert_array_equal(np.concatenate(blocks), encoder.features(sound, 83))
+        assert np.isfinite(blocks[0]).all()
 
 
 def test_window_weights_add_up_to_one():

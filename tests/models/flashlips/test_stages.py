@@ -14,7 +14,7 @@ from core.shards import read_samples
 from core.weights import Store
 from models.flashlips.bundle import FlashLips
 from models.flashlips.lips_change import LipsChange
-from models.flashlips.predictor import FlashLipsSession, close_when_silent
+from models.flashlips.predictor import FlashLipsSession, Line, close_when_silent
 from training.recipes.flashlips import NANO_NET, nano_audio_to_lips
 
 
@@ -65,16 +65,35 @@ def test_the_system_edits_without_a_mask(system, shards, monkeypatch):
     sample = next(read_samples(shards))
     crops = sample["crop"][:5]
     vectors = lips_system.image_lips(crops)
-    session = FlashLipsSession(lips_system, lips_system.encode(crops[:1]), vectors)
+    lips = Line([vectors], len(vectors))
+    session = FlashLipsSession(lips_system, lips_system.encode(crops[:1]), lips)
     edited = session.edit(crops, np.arange(5) / 25)
     assert edited.shape == crops.shape
     assert edited.dtype == np.uint8
 
 
 def test_lips_are_looked_up_by_time(system):
-    session = FlashLipsSession(None, None, torch.arange(10.0)[:, None].repeat(1, 12))
-    at = session.lips_at(np.array([0.0, 0.04, 0.06, 9.0]))[:, 0]
+    line = Line(torch.arange(10.0)[:, None].repeat(1, 12).split(3), 10)
+    at = line.at(np.array([0.0, 0.04, 0.06, 9.0]))[:, 0]
     assert at.tolist() == pytest.approx([0, 1, 1.5, 9], abs=1e-4)
+
+
+def test_lips_are_made_when_asked_for_and_let_go_of_later():
+    made = []
+
+    def blocks():
+        for first in range(0, 1000, 50):
+            made.append(first)
+            yield torch.arange(first, first + 50.0)[:, None].repeat(1, 12)
+
+    line = Line(blocks(), 1000)
+    assert line.at(np.array([0.5 / 25]))[0, 0] == 0.5
+    assert made == [0]
+    seen = torch.cat([line.at(np.arange(i, i + 16) / 25)[:, 0] for i in range(0, 990, 10)])
+    assert seen[:16].tolist() == list(range(16))
+    assert seen[-16:].tolist() == list(range(980, 996))
+    with pytest.raises(AssertionError, match="forward"):
+        line.at(np.array([0.0]))
 
 
 def test_speech_of_any_length_gives_as_many_vectors(system):
@@ -85,6 +104,8 @@ def test_speech_of_any_length_gives_as_many_vectors(system):
         lips = lips_system.speak(speech, references)
         assert lips.shape == (frames, 12)
         assert torch.equal(lips, lips_system.speak(speech, references))
+        blocks = np.array_split(speech, max(1, frames // 25))
+        assert torch.equal(torch.cat(list(lips_system.speaking(blocks, references))), lips)
     noisy = lips_system.speak(speech, references, temperature=1.0, seed=1)
     assert not torch.equal(noisy, lips)
 
@@ -93,7 +114,7 @@ def test_the_mouth_closes_in_silence():
     lips, closed = torch.ones(40, 12), torch.zeros(12)
     silent = np.zeros(40, bool)
     silent[15:30] = True
-    out = close_when_silent(lips, silent, closed)[:, 0]
+    out = torch.cat(list(close_when_silent(lips.split(9), silent, closed)))[:, 0]
     assert out[22] == 0
     assert out[2] == 1
     assert 0 < out[15] < 1
