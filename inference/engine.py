@@ -17,6 +17,7 @@ import numpy as np
 from core.contracts import PredictorSpec, Session
 from core.media.crop import paste, warp, warp_points
 from core.media.shapes import paste_alpha
+from core.media.video import Image
 from inference.plan import Plan
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class _Item:
 
     index: int
     time_s: float
-    frame: np.ndarray
+    frame: Image
     view: np.ndarray
 
 
@@ -123,24 +124,24 @@ class Windows:
 
 
 def edit_frames(
-    frames: Iterable[tuple[float, np.ndarray]],
+    frames: Iterable[tuple[float, Image]],
     plan: Plan,
     session: Session,
     spec: PredictorSpec,
     clock: Clock,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Image]:
     """The video's frames, edited where the plan says so; as many out as in, in order.
 
     Args:
-        frames: (time in seconds, (H, W, 3) uint8 RGB), the same as in pass one.
+        frames: (time in seconds, (H, W, 3) uint8 RGB or a picture), the same as in pass one.
         plan: what to do with each.
         session: of the predictor.
         spec: of the predictor.
         clock: told the time of editing and pasting.
 
     Yields:
-        (H, W, 3) uint8 RGB. Untouched frames are the very bytes that came in; in others, pixels
-        where the paste mask is 0 are.
+        Frames as they came. Untouched ones are the very same; in others, pixels where the paste
+        mask is 0 are.
     """
     windows = Windows(session, spec, clock)
     finish = _Finish(plan, spec, clock)
@@ -171,13 +172,13 @@ class _Finish:
         """Starts a new run: its colours owe nothing to the last one's."""
         self._cast = None
 
-    def view(self, index: int, frame: np.ndarray) -> np.ndarray:
+    def view(self, index: int, frame: Image) -> np.ndarray:
         """What the predictor sees of a frame."""
         if self._spec.crop is None or self._plan.transforms is None:
-            return frame
+            return np.asarray(frame)
         return warp(frame, self._plan.transforms[index], self._spec.crop.size, self._spec.crop.fill)
 
-    def __call__(self, done: tuple[_Item, np.ndarray]) -> np.ndarray:
+    def __call__(self, done: tuple[_Item, np.ndarray]) -> Image:
         item, edited = done
         if self._spec.crop is None or self._plan.transforms is None:
             return edited
@@ -194,9 +195,7 @@ class _Finish:
             return paste_part(item.frame, crop, transform, alpha * weight)
 
 
-def paste_part(
-    frame: np.ndarray, crop: np.ndarray, transform: np.ndarray, alpha: np.ndarray
-) -> np.ndarray:
+def paste_part(frame: Image, crop: np.ndarray, transform: np.ndarray, alpha: np.ndarray) -> Image:
     """``core.media.crop.paste`` of the crop's part that shows, which is a third of it."""
     rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     if not len(rows):
@@ -232,9 +231,9 @@ def colour_cast(source: np.ndarray, edited: np.ndarray, alpha: np.ndarray) -> np
 
 
 def recoloured(crop: np.ndarray, cast: np.ndarray) -> np.ndarray:
-    """The crop (S, S, 3) uint8 after a colour correction of ``colour_cast``."""
+    """The crop (S, S, 3) after a colour correction of ``colour_cast``: float32, 0 to 255."""
     moved = crop.astype(np.float32) * cast[0].astype(np.float32) + cast[1].astype(np.float32)
-    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    return np.clip(moved, 0, 255)
 
 
 def _crossfaded(old: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import numpy as np
-
 from core.errors import InputError
-from core.media.video import VideoInfo, read_frames
+from core.media.video import Image, VideoInfo, read_pictures
 
 Length = Literal["video", "audio", "shortest"]
 Extend = Literal["pingpong", "loop", "freeze"]
@@ -84,8 +82,8 @@ class Footage:
         own = self.info.time_base
         return own if FINE <= own <= Fraction(self.step_s / 10).limit_denominator(10**6) else FINE
 
-    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(time in OUT, (H, W, 3) uint8 RGB)."""
+    def __iter__(self) -> Iterator[tuple[float, Image]]:
+        """(time in OUT, (H, W, 3) uint8 RGB or a picture)."""
         if self.length_s is None:
             yield from self._forward()
             return
@@ -94,12 +92,12 @@ class Footage:
                 return
             yield time, frame
 
-    def _forward(self) -> Iterator[tuple[float, np.ndarray]]:
+    def _forward(self) -> Iterator[tuple[float, Image]]:
         start = self.start_s or None
-        for time, frame in read_frames(self.info.path, start, self.end_s):
+        for time, frame in read_pictures(self.info.path, start, self.end_s):
             yield max(0.0, time - self.start_s), frame
 
-    def _endless(self) -> Iterator[tuple[float, np.ndarray]]:
+    def _endless(self) -> Iterator[tuple[float, Image]]:
         """The part, and then what extends it."""
         last, frame = 0.0, None
         for last, frame in self._forward():
@@ -115,19 +113,19 @@ class Footage:
             else:
                 yield from ((base + at, view) for at, view in self._forward())
 
-    def _backward(self, part_s: float) -> Iterator[tuple[float, np.ndarray]]:
+    def _backward(self, part_s: float) -> Iterator[tuple[float, Image]]:
         """The part's frames with their times in it, the last first; holds a stretch of them."""
         high = part_s
         while high > self.step_s / 2:
             low = max(0.0, high - STRETCH_S)
-            span = read_frames(self.info.path, self.start_s + low, self.start_s + high)
+            span = read_pictures(self.info.path, self.start_s + low, self.start_s + high)
             found = [(at - self.start_s, frame) for at, frame in span]
             # Where stretches meet, readers are generous by half a frame: each frame once.
             half = self.step_s / 2
             yield from reversed([item for item in found if low - half <= item[0] < high - half])
             high = low
 
-    def frame_at(self, time_s: float) -> np.ndarray:
+    def frame_at(self, time_s: float) -> Image:
         """The frame shown in OUT at a moment, by its time; by counting where that finds none.
 
         Raises:
@@ -136,7 +134,7 @@ class Footage:
         half = self.step_s / 2
         if self.length_s is None or time_s < self.part_s - half:
             at = self.start_s + time_s
-            near = list(read_frames(self.info.path, at, at + 2 * half))
+            near = list(read_pictures(self.info.path, at, at + 2 * half))
             best = min(near, key=lambda item: abs(item[0] - at), default=None)
             if best is not None and abs(best[0] - at) < half:
                 return best[1]

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import InputError
 from core.media.audio import SpooledSound, sound_blocks
-from core.media.video import VideoInfo, probe
+from core.media.video import Image, VideoInfo, probe
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
 from inference.footage import Footage, Span, footage_of
@@ -48,7 +46,7 @@ class Job:
         """Path of the video."""
         return self.info.path
 
-    def frames(self, clock: Clock) -> Iterator[tuple[float, np.ndarray]]:
+    def frames(self, clock: Clock) -> Iterator[tuple[float, Image]]:
         """The frames with their times in OUT; decoding goes to the clock's account."""
         return clock.timed("decode", self.footage)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.media.crop import FLASHLIPS_128, warp
+from core.media.video import Image
 from core.weights import Store
 from inference.tracks import Tracker
 from models.experts.face import Face, FaceMesh
@@ -28,7 +29,7 @@ WIDTHS = 1.5
 class Who(Protocol):
     """Tells people apart, as ``models.experts.identity.Identity`` does."""
 
-    def embed(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def embed(self, frame: Image, landmarks: np.ndarray) -> np.ndarray:
         """Unit vector of the face."""
 
 
@@ -61,7 +62,7 @@ class Person:
 
 
 def find_people(
-    frames: Iterable[tuple[float, np.ndarray]], tracker: Tracker, who: Who | None
+    frames: Iterable[tuple[float, Image]], tracker: Tracker, who: Who | None
 ) -> list[Person]:
     """Everybody in a video, in the order of their first look, from the left.
 
@@ -89,7 +90,7 @@ def find_people(
     return people
 
 
-def _now_and_then(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+def _now_and_then(frames: Iterable[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
     due = 0.0
     for time, frame in frames:
         if time >= due - 1e-6:
@@ -172,7 +173,7 @@ class Picked(FaceMesh):
         self._person, self._who = person, who
         super().__init__(store)
 
-    def _confirmed(self, frame: np.ndarray, face: Face) -> bool:
+    def _confirmed(self, frame: Image, face: Face) -> bool:
         """As ``FaceMesh``; and after a cut another person may sit where this one was."""
         if self._who is not None:
             vector = self._who.embed(frame, face.landmarks)
@@ -180,7 +181,7 @@ class Picked(FaceMesh):
                 return False
         return super()._confirmed(frame, face)
 
-    def _pick(self, frame: np.ndarray, faces: list[Face]) -> Face | None:
+    def _pick(self, frame: Image, faces: list[Face]) -> Face | None:
         known: list[tuple[float, Face]] = []
         for face in faces:
             vector = None if self._who is None else self._who.embed(frame, face.landmarks)

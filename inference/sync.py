@@ -19,7 +19,7 @@ from core.files import write_json
 from core.media.audio import Fitted, Sound
 from core.media.crop import warp
 from core.media.tracks import others_of, sound_of
-from core.media.video import VideoWriter
+from core.media.video import Image, VideoWriter
 from core.sample import SAMPLE_RATE
 from core.weights import Store
 from inference.ahead import ahead
@@ -126,7 +126,7 @@ def _writer(job: Job) -> VideoWriter:
 @contextmanager
 def _edited(
     job: Job, plan: Plan, session: Session, spec: PredictorSpec, clock: Clock
-) -> Iterator[Iterator[np.ndarray]]:
+) -> Iterator[Iterator[Image]]:
     """The edited frames, while decoding and editing run ahead in threads of their own."""
     with (
         closing(ahead(job.frames(clock), AHEAD)) as decoded,
@@ -135,10 +135,10 @@ def _edited(
         yield _beside(job, done) if job.beside else done
 
 
-def _beside(job: Job, edited: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _beside(job: Job, edited: Iterator[Image]) -> Iterator[np.ndarray]:
     """Each frame as it was, on the left, and as it is."""
     for (_, was), now in zip(job.footage, edited, strict=False):
-        yield np.hstack([was, now])
+        yield np.hstack([np.asarray(was), np.asarray(now)])
 
 
 def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: Clock) -> Plan:
@@ -173,9 +173,7 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
     return plan
 
 
-def _spread(
-    frames: Iterable[tuple[float, np.ndarray]], clock: Clock
-) -> Iterator[tuple[float, np.ndarray]]:
+def _spread(frames: Iterable[tuple[float, Image]], clock: Clock) -> Iterator[tuple[float, Image]]:
     """Passes frames on; the time until the next is asked for counts as tracking."""
     for item in frames:
         with clock.part("track"):
@@ -188,7 +186,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
     for index in plan.references:
         frame = job.footage.frame_at(float(plan.tracks.times_s[index]))
         if crop is None or plan.transforms is None:
-            views.append(frame)
+            views.append(np.asarray(frame))
         else:
             views.append(warp(frame, plan.transforms[index], crop.size, crop.fill))
     side = (job.info.height, job.info.width) if crop is None else (crop.size, crop.size)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from core.media.shapes import head_pose, opening
+from core.media.video import Image
 
 POINTS = 468
 COUNT_EVERY = 25
@@ -35,10 +36,10 @@ class Tracker(Protocol):
     def reset(self) -> None:
         """Forgets the face."""
 
-    def track(self, frame: np.ndarray) -> Any:
+    def track(self, frame: Image) -> Any:
         """The followed (or largest) face of the next frame (H, W, 3 uint8), or None."""
 
-    def detect(self, frame: np.ndarray) -> list[Any]:
+    def detect(self, frame: Image) -> list[Any]:
         """All faces of a frame, the largest first."""
 
 
@@ -57,11 +58,11 @@ class Patient:
         """Forgets the face."""
         self._tracker.reset()
 
-    def detect(self, frame: np.ndarray) -> list[Any]:
+    def detect(self, frame: Image) -> list[Any]:
         """All faces of a frame, or none where it isn't searched."""
         return [] if self._missed > PATIENCE else self._tracker.detect(frame)
 
-    def track(self, frame: np.ndarray) -> Any:
+    def track(self, frame: Image) -> Any:
         """The face of the next frame, or None."""
         if self._missed > PATIENCE and self._missed % PATIENCE:
             self._missed += 1
@@ -138,7 +139,7 @@ class Tracks:
 
 
 def follow(
-    frames: Iterable[tuple[float, np.ndarray]],
+    frames: Iterable[tuple[float, Image]],
     tracker: Tracker,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tracks:
@@ -148,7 +149,7 @@ def follow(
     followed one is given up there.
 
     Args:
-        frames: (time in seconds, (H, W, 3) uint8 RGB).
+        frames: (time in seconds, (H, W, 3) uint8 RGB or a picture).
         tracker: what finds the face; it is reset first.
         progress: told the number of frames done.
     """
@@ -187,7 +188,7 @@ def follow(
     )
 
 
-def _sharpness(frame: np.ndarray, points: np.ndarray) -> float:
+def _sharpness(frame: Image, points: np.ndarray) -> float:
     """Standard deviation of the Laplacian of the face's box, shrunk to a common size."""
     limit = (frame.shape[1], frame.shape[0])
     low = np.clip(points[:, :2].min(0).astype(int), 0, limit)

@@ -7,7 +7,7 @@ centres, so a crop's left edge is at -0.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -148,43 +148,41 @@ def warp_points(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
     return out
 
 
-def warp(
-    frame: np.ndarray, transform: np.ndarray, size: int, fill: int | None = None
-) -> np.ndarray:
+def warp(frame: Any, transform: np.ndarray, size: int, fill: int | None = None) -> np.ndarray:
     """Cuts the crop out of a frame, antialiased when it shrinks.
 
     Args:
-        frame: (H, W, 3) or (H, W), any type that OpenCV resizes.
+        frame: (H, W, 3) or (H, W), any type that OpenCV resizes; or a ``core.media.picture``.
         transform: (2, 3), frame pixels -> crop pixels.
         size: side of the crop.
         fill: value outside the frame; None repeats the frame's edge.
     """
-    return _resample(frame, transform, (size, size), cv2.INTER_LINEAR, fill)
+    return resample(frame, transform, (size, size), cv2.INTER_LINEAR, fill)
 
 
-def paste(
-    frame: np.ndarray, crop: np.ndarray, transform: np.ndarray, alpha_crop: np.ndarray
-) -> np.ndarray:
+def paste(frame: Any, crop: np.ndarray, transform: np.ndarray, alpha_crop: np.ndarray) -> Any:
     """A copy of the frame with the crop blended back in.
 
     Args:
-        frame: (H, W, 3) uint8.
-        crop: (S, S, 3) uint8.
+        frame: (H, W, 3) uint8, or a ``core.media.picture``.
+        crop: (S, S, 3), any real type, 0 to 255.
         transform: (2, 3), frame pixels -> crop pixels, as the crop was cut out.
         alpha_crop: (S, S) float32 in [0, 1]; 0 at the crop's border. Where its image in the frame
             is 0 the frame's bytes stay as they are.
     """
-    out = frame.copy()
     back = invert(np.asarray(transform, dtype=np.float64))
-    box = _cover(back, crop.shape[:2], frame.shape[:2], margin=1)
+    if not isinstance(frame, np.ndarray):
+        return frame.pasted(crop, back, alpha_crop)
+    out = frame.copy()
+    box = cover(back, crop.shape[:2], frame.shape[:2], margin=1)
     if box is None:
         return out
     x0, y0, x1, y1 = box
     local = back.copy()
     local[:, 2] -= (x0, y0)
     extent = (x1 - x0, y1 - y0)
-    alpha = _resample(alpha_crop.astype(np.float32), local, extent, cv2.INTER_LINEAR, 0)
-    patch = _resample(crop, local, extent, cv2.INTER_CUBIC, None).astype(np.float32)
+    alpha = resample(alpha_crop.astype(np.float32), local, extent, cv2.INTER_LINEAR, 0)
+    patch = resample(crop.astype(np.float32), local, extent, cv2.INTER_CUBIC, None)
     alpha = np.clip(alpha, 0, 1)[..., None]
     roi = out[y0:y1, x0:x1]
     mixed = roi + alpha * (patch - roi)
@@ -192,8 +190,8 @@ def paste(
     return out
 
 
-def _resample(
-    image: np.ndarray,
+def resample(
+    image: Any,
     transform: np.ndarray,
     extent: tuple[int, int],
     interpolation: int,
@@ -202,12 +200,16 @@ def _resample(
     """``warpAffine`` on the needed part of the image, shrunk by area first if it must be."""
     border = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
     shrink = 1 / _scale(transform)
-    matrix = np.asarray(transform, dtype=np.float64)
-    if shrink > 1.5:
-        needed = invert(matrix)
-        box = _cover(needed, (extent[1], extent[0]), image.shape[:2], margin=int(2 * shrink) + 2)
-        if box is not None:
-            image, matrix = _shrunk(image, matrix, box, shrink)
+    matrix = np.array(transform, dtype=np.float64)
+    margin = int(2 * shrink) + 2
+    box = cover(invert(matrix), (extent[1], extent[0]), image.shape[:2], margin)
+    if box is not None and shrink > 1.5:
+        image, matrix = _shrunk(image, matrix, box, shrink)
+    elif box is not None and not isinstance(image, np.ndarray):
+        x0, y0, x1, y1 = box  # a picture, converted where it is looked at
+        image = image[y0:y1, x0:x1]
+        matrix[:, 2] += matrix[:, :2] @ (x0, y0)
+    image = np.asarray(image)
     return cv2.warpAffine(
         image, matrix, extent, flags=interpolation, borderMode=border, borderValue=(fill or 0,) * 3
     )
@@ -235,7 +237,7 @@ def _shrunk(
     return small, matrix
 
 
-def _cover(
+def cover(
     back: np.ndarray, crop_hw: tuple[int, ...], frame_hw: tuple[int, ...], margin: int
 ) -> tuple[int, int, int, int] | None:
     """Box (x0, y0, x1, y1) of the frame's pixels under a crop, or None when they don't meet."""

@@ -22,10 +22,13 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from core.errors import InputError
-from core.media.writing import UNTAGGED, VideoWriter, encode_mp4, hd
+from core.media.picture import Picture, picture_of
+from core.media.writing import MATRICES, UNTAGGED, VideoWriter, encode_mp4, hd
 
 __all__ = [
     "FrameReader",
+    "Image",
+    "Picture",
     "Tally",
     "VideoInfo",
     "VideoWriter",
@@ -38,6 +41,7 @@ __all__ = [
     "rate",
     "read_frames",
     "read_frames_at",
+    "read_pictures",
     "tally",
     "turn",
     "untagged_hd",
@@ -50,6 +54,8 @@ CONTAINERS = (
 """Demuxers that may open a person's file; none of them follows references to other files."""
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SMIL", b"[playlist]", b"v=0")
+Image = Picture | np.ndarray
+"""A frame: (H, W, 3) uint8 RGB, or what gives that where it is looked at."""
 FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, np.ndarray]]]
 """Path, start, end -> (time, frame) at the file's own rate, as ``read_frames`` gives them."""
 
@@ -195,12 +201,40 @@ def read_frames(
         InputError: no readable video; or, after its last frame, a file with clearly fewer frames
             than promised.
     """
+    return ((time, _pixels(frame)) for time, frame in _between(path, start_s, end_s))
+
+
+def read_pictures(
+    path: Path, start_s: float | None = None, end_s: float | None = None
+) -> Iterator[tuple[float, Image]]:
+    """``read_frames``, but 8-bit 4:2:0 frames stay as they are until somebody looks at them.
+
+    Args:
+        path: of the file.
+        start_s: where to begin, seconds from the first frame; None is there.
+        end_s: where to end, exclusive; None is the file's end.
+
+    Yields:
+        (time in seconds, ``Picture`` or (H, W, 3) uint8 RGB), rotation applied.
+
+    Raises:
+        InputError: as ``read_frames``.
+    """
+    for time, frame in _between(path, start_s, end_s):
+        picture = picture_of(frame, _matrix(frame), turn(frame) // 90)
+        yield time, _pixels(frame) if picture is None else picture
+
+
+def _between(
+    path: Path, start_s: float | None, end_s: float | None
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Decoded frames of a part of a file, with their times."""
     for time, half, frame in _decoded(path, start_s):
         if start_s is not None and time < start_s - half:
             continue
         if end_s is not None and time >= end_s - half:
             return
-        yield time, _pixels(frame)
+        yield time, frame
 
 
 def read_frames_at(
@@ -349,6 +383,13 @@ def _pixels(frame: av.VideoFrame) -> np.ndarray:
     rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
     turns = turn(frame) // 90
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _matrix(frame: av.VideoFrame) -> Colorspace | None:
+    """By which matrix a frame's colours are made, where it is a common one."""
+    if frame.colorspace == UNTAGGED:
+        return Colorspace.ITU709 if untagged_hd(frame) else Colorspace.ITU601
+    return MATRICES.get(int(frame.colorspace))
 
 
 def turn(frame: av.VideoFrame) -> int:

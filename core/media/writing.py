@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import Colorspace
 
 from core.files import atomic
+from core.media.picture import Picture
 
 if TYPE_CHECKING:
     from core.media.tracks import Track
@@ -89,8 +91,11 @@ class VideoWriter:
             self._audio.bit_rate = 128_000 if self._rate > 24_000 else 64_000
         return self
 
-    def write(self, frame: np.ndarray, time_s: float | None = None) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB, shown from ``time_s`` on, or after 1 / fps."""
+    def write(self, frame: np.ndarray | Picture, time_s: float | None = None) -> None:
+        """Adds a frame, (H, W, 3) uint8 RGB, shown from ``time_s`` on, or after 1 / fps.
+
+        Of a picture with the encoder's own colours every sample is kept.
+        """
         assert frame.shape == (self._size[1], self._size[0], 3), f"frame of shape {frame.shape}"
         if time_s is None:
             time_s = float(self._frames / self._fps)
@@ -183,12 +188,15 @@ def tag(context: Any, colours: tuple[int, int, int], size: tuple[int, int]) -> C
 
 
 def _picture_of(
-    frame: np.ndarray, time: int, base: Fraction, matrix: Colorspace = Colorspace.ITU709
+    frame: np.ndarray | Picture, time: int, base: Fraction, matrix: Colorspace = Colorspace.ITU709
 ) -> av.VideoFrame:
-    """RGB as a frame of the encoder's kind, with its time in units of ``base``."""
+    """A frame of the encoder's kind, with its time in units of ``base``."""
     odd = frame.shape[0] % 2 or frame.shape[1] % 2
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-        format="yuv444p" if odd else "yuv420p", dst_colorspace=matrix
-    )
+    if isinstance(frame, Picture) and frame.matrix == matrix and not odd:
+        picture = frame.frame
+        picture.pict_type = PictureType.NONE  # else the source's choice of key frames is kept
+    else:
+        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture = rgb.reformat(format="yuv444p" if odd else "yuv420p", dst_colorspace=matrix)
     picture.pts, picture.time_base = time, base
     return picture

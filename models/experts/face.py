@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from core.media.crop import invert, warp, warp_points
+from core.media.video import Image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ class _Region:
         middle = (size - 1) / 2 - turn @ np.array([self.x, self.y])
         return np.hstack([turn, middle[:, None]]).astype(np.float32)
 
-    def cut(self, frame: np.ndarray) -> np.ndarray:
+    def cut(self, frame: Image) -> np.ndarray:
         """The region as the mesh net wants to see it, (192, 192, 3)."""
         return warp(frame, self.transform(MESH_SIDE), MESH_SIDE)
 
@@ -117,11 +118,11 @@ class FaceMesh:
         self._last: np.ndarray | None = None
         self._trust = _Trust()
 
-    def track(self, frame: np.ndarray) -> Face | None:
+    def track(self, frame: Image) -> Face | None:
         """The face followed since ``reset``, or the largest one when there is none to follow.
 
         Args:
-            frame: (H, W, 3) uint8 RGB, the next of the clip.
+            frame: (H, W, 3) uint8 RGB or a picture, the next of the clip.
         """
         face = None if self._last is None else self._follow(frame, _around(self._last))
         if face is None:
@@ -129,7 +130,7 @@ class FaceMesh:
         self._last = None if face is None else face.landmarks
         return face
 
-    def _follow(self, frame: np.ndarray, region: _Region) -> Face | None:
+    def _follow(self, frame: Image, region: _Region) -> Face | None:
         """The face where it was a frame ago, if the detector agrees whenever it is asked."""
         picture = region.cut(frame)
         face = self._mesh_in(picture, region)
@@ -138,11 +139,11 @@ class FaceMesh:
             return None
         return face
 
-    def _pick(self, frame: np.ndarray, faces: list[Face]) -> Face | None:
+    def _pick(self, frame: Image, faces: list[Face]) -> Face | None:
         """Which of the faces to follow from here."""
         return faces[0] if faces else None
 
-    def detect(self, frame: np.ndarray) -> list[Face]:
+    def detect(self, frame: Image) -> list[Face]:
         """All faces of a frame that detector and mesh net agree on, the largest first.
 
         The whole frame is searched first; where nothing is found, square parts of it are, the upper
@@ -160,7 +161,7 @@ class FaceMesh:
                 return faces
         return []
 
-    def _confirmed(self, frame: np.ndarray, face: Face) -> bool:
+    def _confirmed(self, frame: Image, face: Face) -> bool:
         """Whether the detector, too, sees a face where the mesh lies; ``_Trust`` says when to ask.
 
         After a cut or a jump the mesh net lays a face over whatever it is shown and believes in it
@@ -189,11 +190,11 @@ class FaceMesh:
         face = self._refine(crop, region, twice=True)
         return None if face is None else face.landmarks
 
-    def _face_at(self, frame: np.ndarray, box: np.ndarray, eyes: np.ndarray) -> Face | None:
+    def _face_at(self, frame: Image, box: np.ndarray, eyes: np.ndarray) -> Face | None:
         """The mesh of a face that another detector found.
 
         Args:
-            frame: (H, W, 3) uint8 RGB.
+            frame: (H, W, 3) uint8 RGB or a picture.
             box: x0, y0, x1, y1 in frame pixels.
             eyes: (2, 2), the viewer's left one and right one.
         """
@@ -203,7 +204,7 @@ class FaceMesh:
         angle = float(np.arctan2(across[1], across[0]))
         return self._refine(frame, _Region(float(x), float(y), side, angle), twice=True)
 
-    def _refine(self, frame: np.ndarray, region: _Region, twice: bool = False) -> Face | None:
+    def _refine(self, frame: Image, region: _Region, twice: bool = False) -> Face | None:
         """The mesh inside a region; ``twice`` looks again at the region its own points ask for."""
         face = self._mesh_in(region.cut(frame), region)
         return self._refine(frame, _around(face.landmarks)) if face and twice else face
@@ -255,13 +256,13 @@ class _Detector:
         self._net, self._side = _Net(path, threads), side
         self._anchors = np.concatenate([_grid(side // stride, n) for stride, n in layers])
 
-    def find(self, frame: np.ndarray, square: tuple[float, float, float]) -> list[_Region]:
+    def find(self, frame: Image, square: tuple[float, float, float]) -> list[_Region]:
         """Regions for the mesh net of the faces within a square (x0, y0, side) of the frame."""
         x0, y0, side = square
         region = _Region(x0 + side / 2 - 0.5, y0 + side / 2 - 0.5, side, 0.0)
         return [_turned(values, square) for values in self.boxes(frame, region)]
 
-    def boxes(self, frame: np.ndarray, region: _Region) -> np.ndarray:
+    def boxes(self, frame: Image, region: _Region) -> np.ndarray:
         """Faces within a region, (N, 8, 2) in parts of its side, from its upper left corner.
 
         Eight places each: centre, size, right eye, left eye, nose, mouth, right and left ear.

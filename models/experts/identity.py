@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.media.crop import warp
+from core.media.video import Image
 from core.weights import Store
 
 SIZE = 112
@@ -58,11 +59,11 @@ class Identity:
         """Whether the weights are there."""
         return self.store.has(self.name)
 
-    def embed(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def embed(self, frame: Image, landmarks: np.ndarray) -> np.ndarray:
         """Embeds the face.
 
         Args:
-            frame: (H, W, 3) uint8 RGB: a whole frame or a crop.
+            frame: (H, W, 3) uint8 RGB or a picture: a whole frame or a crop.
             landmarks: (468, 2 or 3) mesh points in its pixels.
 
         Returns:

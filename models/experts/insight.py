@@ -13,6 +13,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.media.crop import warp
+from core.media.video import Image
 from core.weights import Store
 from models.experts.face import Face, FaceMesh, distinct, shared
 from models.experts.identity import SIZE, align
@@ -53,24 +54,24 @@ class InsightFaces(FaceMesh):
         super().reset()
         self._known = None
 
-    def detect(self, frame: np.ndarray) -> list[Face]:
+    def detect(self, frame: Image) -> list[Face]:
         """All faces of a frame (H, W, 3) uint8 RGB that SCRFD and mesh agree on, largest first."""
         boxes, points = self._find(frame)
         return distinct(
             [self._face_at(frame, b, p[:2]) for b, p in zip(boxes, points, strict=True)]
         )
 
-    def _find(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _find(self, frame: Image) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (N, 4) and five points (N, 5, 2) in frame pixels."""
-        found, points = self._finder.detect(np.ascontiguousarray(frame[..., ::-1]))
+        found, points = self._finder.detect(np.ascontiguousarray(np.asarray(frame)[..., ::-1]))
         sure = found[:, 4] > MIN_SCORE
         return found[sure, :4], points[sure]
 
-    def _confirmed(self, frame: np.ndarray, face: Face) -> bool:
+    def _confirmed(self, frame: Image, face: Face) -> bool:
         boxes, _ = self._find(frame)
         return any(shared(tuple(box.tolist()), face.box) > OVERLAP for box in boxes)
 
-    def _pick(self, frame: np.ndarray, faces: list[Face]) -> Face | None:
+    def _pick(self, frame: Image, faces: list[Face]) -> Face | None:
         """At a clip's start the largest face; later the one that is most like it, or none."""
         if not faces:
             return None
@@ -102,7 +103,7 @@ class ArcFace:
         """Whether the weights are there."""
         return self.store.has(self.name)
 
-    def embed(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def embed(self, frame: Image, landmarks: np.ndarray) -> np.ndarray:
         """Embeds the face.
 
         Args:
