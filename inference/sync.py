@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.ahead import ahead
 from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
 from core.files import write_json
@@ -22,7 +23,6 @@ from core.media.tracks import others_of, sound_of
 from core.media.video import Image, VideoWriter
 from core.sample import SAMPLE_RATE
 from core.weights import Store
-from inference.ahead import ahead
 from inference.engine import Clock, edit_frames
 from inference.footage import Span
 from inference.job import Job, Progress, check_job

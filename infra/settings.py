@@ -23,6 +23,7 @@ VARIABLES = {
     "mlflow_uri": "FLASHLIPS_MLFLOW_URI",
     "workers": "FLASHLIPS_WORKERS",
     "threads": "FLASHLIPS_THREADS",
+    "backend": "FLASHLIPS_BACKEND",
     "s3_endpoint": "FLASHLIPS_S3_ENDPOINT",
     "s3_patience": "FLASHLIPS_S3_PATIENCE",
     "work": "FLASHLIPS_WORK",
@@ -60,6 +61,8 @@ class Settings:
         tracking: MLflow's address, "" for the default: ``mlflow.db`` in ``runs``.
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
+        backend: what runs the nets that edit frames: a key of ``models.backends.BACKENDS``, or
+            ``auto`` for the fastest that can be used here.
         frame_cache: folder where training unpacks shards; None unpacks them in memory.
         cluster: address of a running Ray; "" (or "local") starts one here. Ray sets it inside a
             submitted job.
@@ -71,6 +74,7 @@ class Settings:
     tracking: str = ""
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    backend: str = "auto"
     frame_cache: Path | None = None
     cluster: str = ""
     s3: S3 = field(default_factory=S3)
@@ -126,6 +130,7 @@ class Settings:
             "mlflow_uri": self.mlflow_uri,
             "workers": str(self.workers),
             "threads": str(self.threads),
+            "backend": self.backend,
             "s3_endpoint": self.s3.endpoint or "Amazon S3",
             "s3_patience": f"{self.s3.patience_s:g} s",
             "work": str(self.s3.work),
@@ -156,6 +161,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking=env.get(VARIABLES["mlflow_uri"], ""),
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
+        backend=env.get(VARIABLES["backend"], "") or "auto",
         frame_cache=Path(cache).expanduser().resolve() if cache else None,
         cluster=_cluster(env),
         s3=S3(

@@ -27,6 +27,20 @@ PARTS = {
 PAST, NEW = 10, 50
 
 
+class Edit(nn.Module):
+    """What every frame goes through, as one net: encode, edit without a mask, decode."""
+
+    def __init__(self, editor: nn.Module, codec: nn.Module) -> None:
+        super().__init__()
+        self.editor, self.codec = editor, codec
+
+    def forward(self, x: Any, reference: Any, lips: Any) -> Any:
+        """Crops (B,3,S,S) in [-1,1], features of the reference (1,C,h,w), lips vectors (B,12)."""
+        z = self.codec.encode(x)  # type: ignore[operator]
+        z = self.editor(z, reference.expand(len(z), -1, -1, -1), lips)
+        return self.codec.decode(z)  # type: ignore[operator]
+
+
 class FlashLips:
     """The system's nets, frozen, with numpy at the border.
 

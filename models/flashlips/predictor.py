@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.ahead import ahead
 from core.contracts import PredictorSpec
 from core.errors import InputError
 from core.media import audio
@@ -17,11 +18,14 @@ from core.media.crop import FLASHLIPS_128
 from core.media.shapes import opening
 from core.sample import FPS, SAMPLE_RATE, SEGMENT_S
 from core.weights import Store
+from infra.settings import settings
+from models.backends import Net, opened
 from models.experts.emotion import SpeechEmotion
 from models.experts.face import FaceMesh
 from models.experts.speech import load_speech
-from models.flashlips.bundle import FlashLips
+from models.flashlips.bundle import Edit, FlashLips
 from models.flashlips.condition import sizes
+from models.flashlips.parts import images, pixels
 
 WINDOW = 16
 KEPT = 100
@@ -56,9 +60,20 @@ class FlashLipsPredictor:
             overlap=0,
             references=self.system.references,
         )
+        self.net = self._opened(store)
         self.speech = load_speech(self.system.cards["audio_to_lips"].net["speech_encoder"], store)
         self.emotion = emotion_of(self.system, store)
         self.mesh = FaceMesh(store)
+
+    def _opened(self, store: Store) -> Net:
+        """What every frame goes through, by the fastest backend."""
+        system, side = self.system, FLASHLIPS_128.size
+        crop = torch.zeros(1, 3, side, side)
+        with torch.inference_mode():
+            reference = system.editor.reference(system.codec.encode(crop))  # type: ignore[operator]
+        example = (crop, reference, torch.zeros(1, system.lips_length))
+        place, here = store.folders[0] / "converted", settings()
+        return opened(Edit(system.editor, system.codec), example, place, here.threads, here.backend)
 
     def prepare(self, references: np.ndarray, sound: Sound, seed: int = 0) -> FlashLipsSession:
         """Looks at the person; speech becomes lips vectors as frames ask for them."""
@@ -70,7 +85,11 @@ class FlashLipsPredictor:
         spoken = system.speaking(blocks, vectors, felt, seed=seed)
         silent = audio.silence(sound, SAMPLE_RATE, FPS, frames)
         lips = close_when_silent(spoken, silent, vectors[self._most_closed(references)])
-        return FlashLipsSession(system, system.encode(references[:1]), Line(lips, frames))
+        with torch.inference_mode():
+            z_ref = system.encode(references[:1])
+            reference = system.editor.reference(z_ref)  # type: ignore[operator]
+        # Speech is heard a window ahead, while frames are edited.
+        return FlashLipsSession(self.net, reference, Line(ahead(lips, 1), frames))
 
     def _most_closed(self, references: np.ndarray) -> int:
         """The reference with the smallest measured mouth opening."""
@@ -154,13 +173,14 @@ class Line:
 
 
 class FlashLipsSession:
-    """One video: the reference's features and the lips vectors over time."""
+    """One video: what edits it, the reference's features and the lips vectors over time."""
 
-    def __init__(self, system: FlashLips, z_ref: torch.Tensor, lips: Line) -> None:
-        self.system, self.lips, self.z_ref = system, lips, z_ref
+    def __init__(self, net: Net, reference: torch.Tensor, lips: Line) -> None:
+        self.net, self.reference, self.lips = net, reference, lips
 
+    @torch.inference_mode()
     def edit(self, frames: np.ndarray, times_s: np.ndarray) -> np.ndarray:
         """(N,S,S,3) uint8 crops at ``times_s`` (N,) -> the same with new lips."""
-        system = self.system
-        z = system.paint(system.editor, system.encode(frames), self.z_ref, self.lips.at(times_s))
-        return system.decode(z)
+        x = images(torch.from_numpy(frames))
+        found: np.ndarray = pixels(self.net(x, self.reference, self.lips.at(times_s))).numpy()
+        return found

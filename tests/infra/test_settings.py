@@ -31,6 +31,7 @@ def test_the_environment_changes_them(tmp_path):
         "FLASHLIPS_MLFLOW_URI": "http://localhost:5000",
         "FLASHLIPS_WORKERS": "2",
         "FLASHLIPS_THREADS": "3",
+        "FLASHLIPS_BACKEND": "torch",
         "FLASHLIPS_S3_ENDPOINT": "http://localhost:9000",
         "FLASHLIPS_S3_PATIENCE": "7",
         "FLASHLIPS_WORK": str(tmp_path / "work"),
@@ -40,6 +41,7 @@ def test_the_environment_changes_them(tmp_path):
     found = settings(env)
     assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
     assert (found.mlflow_uri, found.workers, found.threads) == ("http://localhost:5000", 2, 3)
+    assert found.backend == "torch"
     server = S3("http://localhost:9000", 7.0, (tmp_path / "work").resolve())
     assert found.s3 == server
     assert found.frame_cache == (tmp_path / "frames").resolve()

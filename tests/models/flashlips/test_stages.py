@@ -12,7 +12,8 @@ from core.checkpoint import read_card
 from core.errors import InputError
 from core.shards import read_samples
 from core.weights import Store
-from models.flashlips.bundle import FlashLips
+from models.backends.eager import Eager
+from models.flashlips.bundle import Edit, FlashLips
 from models.flashlips.lips_change import LipsChange
 from models.flashlips.predictor import FlashLipsSession, Line, close_when_silent
 from training.recipes.flashlips import NANO_NET, nano_audio_to_lips
@@ -66,10 +67,15 @@ def test_the_system_edits_without_a_mask(system, shards, monkeypatch):
     crops = sample["crop"][:5]
     vectors = lips_system.image_lips(crops)
     lips = Line([vectors], len(vectors))
-    session = FlashLipsSession(lips_system, lips_system.encode(crops[:1]), lips)
+    reference = lips_system.editor.reference(lips_system.encode(crops[:1]))
+    net = Eager(Edit(lips_system.editor, lips_system.codec))
+    session = FlashLipsSession(net, reference, lips)
     edited = session.edit(crops, np.arange(5) / 25)
     assert edited.shape == crops.shape
     assert edited.dtype == np.uint8
+    z, z_ref = lips_system.encode(crops), lips_system.encode(crops[:1])
+    painted = lips_system.decode(lips_system.paint(lips_system.editor, z, z_ref, vectors))
+    assert np.array_equal(edited, painted), "one net or its parts"
 
 
 def test_lips_are_looked_up_by_time(system):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from inference.ahead import ahead
+from core.ahead import ahead
 
 
 def test_same_items_same_order():
