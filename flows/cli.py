@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from core.errors import InputError
 from core.storage import Place
@@ -81,7 +82,7 @@ def _train(verbs: argparse._SubParsersAction) -> None:
 def _sync(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("sync", help="make the person in VIDEO say AUDIO")
     verb.add_argument("video", type=Path)
-    verb.add_argument("audio", type=Path)
+    verb.add_argument("audio", type=Path, nargs="?", help="may be left out with --face WHO=SOUND")
     verb.add_argument("-o", "--out", required=True, type=Path, metavar="OUT.mp4")
     verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
     verb.add_argument("--seed", type=int, default=0)
@@ -96,8 +97,9 @@ def _sync(verbs: argparse._SubParsersAction) -> None:
         help="what is shown when AUDIO is longer and --length audio",
     )  # fmt: skip
     verb.add_argument(
-        "--face", default="largest", metavar="WHO",
-        help="largest, left, right, a number of 'flashlips faces', or a picture of the person",
+        "--face", action="append", metavar="WHO[=SOUND]", default=[],
+        help="largest (default), left, right, a number of 'flashlips faces', or a picture of the "
+        "person; WHO=SOUND, for each of several people, gives each a sound of their own",
     )  # fmt: skip
     verb.add_argument(
         "--preview", action="store_true", help="three seconds from --start on, before and after"
@@ -218,9 +220,21 @@ def _run_sync(a: argparse.Namespace) -> None:
     from inference.footage import Span
 
     span = Span(a.start, a.end, a.length, a.extend, a.preview)
-    print(
-        sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span, face=a.face)
-    )
+    choice = _choice(a.face)
+    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span, **choice))
+
+
+def _choice(faces: Sequence[str]) -> dict[str, Any]:
+    """Whose mouth, or which voices, as ``sync`` wants to be told."""
+    if not any("=" in text for text in faces):
+        if len(faces) > 1:
+            raise InputError("several people need a sound each: --face 0=a.wav --face 1=b.wav")
+        return {"face": faces[0]} if faces else {}
+    pairs = [text.rpartition("=") for text in faces]
+    for text, (who, _, sound) in zip(faces, pairs, strict=True):
+        if not who or not sound:
+            raise InputError(f"--face {text} names no person and sound; write it as 0=a.wav")
+    return {"voices": [(who, Path(sound)) for who, _, sound in pairs]}
 
 
 def _run_faces(a: argparse.Namespace) -> None:

@@ -154,18 +154,16 @@ def needed(recipe: Any, made: Mapping[str, CheckpointRef]) -> dict[str, Checkpoi
     return {stage: made[stage] for stage in after}
 
 
-def sync_video(  # noqa: PLR0913 - one keyword a choice of the person
+def sync_video(
     video: Path,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     checkpoint: Path | None = None,
     seed: int = 0,
     console: Console | None = None,
-    crf: int = 18,
-    span: Any = None,
-    face: str = "largest",
+    **choices: Any,
 ) -> Path:
-    """``flashlips sync``: gives the path of the video."""
+    """``flashlips sync``: gives the path of the video; ``choices`` as ``inference.sync.sync``."""
     from inference.load import load
     from inference.sync import sync
 
@@ -178,9 +176,7 @@ def sync_video(  # noqa: PLR0913 - one keyword a choice of the person
         left = elapsed / done * (total - done) if total and done else math.nan
         console.bar(part, done, total or done + 1, left, f"frame {done}")
 
-    sync(
-        video, audio, out, predictor, store, crf=crf, seed=seed, progress=tell, span=span, face=face
-    )
+    sync(video, audio, out, predictor, store, seed=seed, progress=tell, **choices)
     return out
 
 

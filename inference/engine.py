@@ -129,8 +129,10 @@ def edit_frames(
     session: Session,
     spec: PredictorSpec,
     clock: Clock,
-) -> Iterator[Image]:
+) -> Iterator[tuple[float, Image]]:
     """The video's frames, edited where the plan says so; as many out as in, in order.
+
+    What comes out may go in again, with the plan and the session of another person.
 
     Args:
         frames: (time in seconds, (H, W, 3) uint8 RGB or a picture), the same as in pass one.
@@ -140,8 +142,8 @@ def edit_frames(
         clock: told the time of editing and pasting.
 
     Yields:
-        Frames as they came. Untouched ones are the very same; in others, pixels where the paste
-        mask is 0 are.
+        (time, frame), as they came. Untouched ones are the very same; in others, pixels where the
+        paste mask is 0 are.
     """
     windows = Windows(session, spec, clock)
     finish = _Finish(plan, spec, clock)
@@ -157,7 +159,7 @@ def edit_frames(
                 view = finish.view(index, frame)
             yield from map(finish, windows.push(_Item(index, time_s, frame, view)))
         else:
-            yield frame
+            yield time_s, frame
     yield from map(finish, windows.flush())
 
 
@@ -178,10 +180,10 @@ class _Finish:
             return np.asarray(frame)
         return warp(frame, self._plan.transforms[index], self._spec.crop.size, self._spec.crop.fill)
 
-    def __call__(self, done: tuple[_Item, np.ndarray]) -> Image:
+    def __call__(self, done: tuple[_Item, np.ndarray]) -> tuple[float, Image]:
         item, edited = done
         if self._spec.crop is None or self._plan.transforms is None:
-            return edited
+            return item.time_s, edited
         size, transform = self._spec.crop.size, self._plan.transforms[item.index]
         with self._clock.part("paste"):
             landmarks = warp_points(self._plan.tracks.landmarks[item.index], transform)
@@ -192,7 +194,7 @@ class _Finish:
             self._cast = cast
             crop = recoloured(edited, cast)
             weight = np.float32(self._plan.weight[item.index])
-            return paste_part(item.frame, crop, transform, alpha * weight)
+            return item.time_s, paste_part(item.frame, crop, transform, alpha * weight)
 
 
 def paste_part(frame: Image, crop: np.ndarray, transform: np.ndarray, alpha: np.ndarray) -> Image:

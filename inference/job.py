@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,27 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
+class Voice:
+    """A sound, and whose mouth says it.
+
+    Attributes:
+        face: ``largest``, ``left``, ``right``, a number, or a picture of the person.
+        audio: path. sound: its samples, 16 kHz, on disk.
+    """
+
+    face: str
+    audio: Path
+    sound: SpooledSound
+
+
+@dataclass(frozen=True)
 class Job:
     """What was asked for, checked.
 
     Attributes:
-        info: of the video. audio, out: paths.
-        sound: of AUDIO, 16 kHz, on disk.
+        info: of the video. out: path.
+        audio: what is heard: one file, or several at once.
+        voices: who is edited, and what they say.
         crf: x264's quality. seed: of everything drawn by chance.
         footage: VIDEO's frames as OUT shows them.
         beside: whether OUT shows them beside the edited ones.
@@ -32,9 +47,9 @@ class Job:
     """
 
     info: VideoInfo
-    audio: Path
     out: Path
-    sound: SpooledSound
+    audio: tuple[Path, ...]
+    voices: tuple[Voice, ...]
     crf: int
     seed: int
     progress: Progress
@@ -46,6 +61,11 @@ class Job:
         """Path of the video."""
         return self.info.path
 
+    @property
+    def sound_s(self) -> float:
+        """Length of the longest voice."""
+        return max(len(voice.sound) for voice in self.voices) / SAMPLE_RATE
+
     def frames(self, clock: Clock) -> Iterator[tuple[float, Image]]:
         """The frames with their times in OUT; decoding goes to the clock's account."""
         return clock.timed("decode", self.footage)
@@ -53,46 +73,60 @@ class Job:
 
 def check_job(
     video: Path,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     crf: int,
     seed: int,
     progress: Progress | None,
     span: Span | None = None,
+    voices: Sequence[tuple[str, Path | None]] = (("largest", None),),
 ) -> Job:
     """The job, once everything that can be found wrong before the work starts was found right.
 
     Args:
         video: path of the video.
-        audio: path of the sound.
+        audio: path of the sound that is heard; None where each voice has its own: then it is all
+            of them at once.
         out: path of the mp4 to write.
         crf: x264's quality.
         seed: of everything drawn by chance.
         progress: told how far it is, or None.
         span: which part of VIDEO, and how long OUT is; None is all of it.
+        voices: (face, the sound it says, or None for ``audio``).
 
     Raises:
         InputError: something can't be used.
     """
-    video, audio, out = Path(video), Path(audio), Path(out)
-    if out.suffix.lower() != ".mp4":
-        raise InputError(f"{out} must end in .mp4: that is what is written; rename the output")
-    for given in (video, audio):
-        if given.resolve() == out.resolve():
-            raise InputError(
-                f"{out} is also an input and would be overwritten; name another output"
-            )
-    if out.is_dir():
-        raise InputError(f"{out} is a folder; name a file in it")
+    video, out = Path(video), Path(out)
+    said = [(face, audio if own is None else own) for face, own in voices]
+    spoken = [(face, Path(path)) for face, path in said if path is not None]
+    if len(spoken) < len(said) or not spoken:
+        raise InputError("no sound was given; name AUDIO, or one for each face: --face 0=a.wav")
+    heard = [Path(audio)] if audio is not None else [path for _, path in spoken]
+    _outputs(out, [video, *heard, *(path for _, path in spoken)])
     if not 0 <= crf <= 51:
         raise InputError(f"crf {crf} is not between 0 (lossless) and 51 (worst); 18 looks lossless")
     info = probe(video)
-    sound = SpooledSound(sound_blocks(audio, SAMPLE_RATE))
+    sounds = {path: SpooledSound(sound_blocks(path, SAMPLE_RATE)) for _, path in spoken}
+    for path in heard:
+        sounds.setdefault(path, SpooledSound(sound_blocks(path, SAMPLE_RATE)))
     span = span or Span()
-    footage = footage_of(info, span, len(sound) / SAMPLE_RATE)
+    length_s = max(len(sounds[path]) for path in heard) / SAMPLE_RATE
+    footage = footage_of(info, span, length_s)
     _writable(out)
     told = progress or (lambda part, done, total: None)
-    return Job(info, audio, out, sound, crf, seed, told, footage, span.preview)
+    speakers = tuple(Voice(face, path, sounds[path]) for face, path in spoken)
+    return Job(info, out, tuple(heard), speakers, crf, seed, told, footage, span.preview)
+
+
+def _outputs(out: Path, inputs: Sequence[Path]) -> None:
+    """Raises where OUT can't be what is written, or is an input."""
+    if out.suffix.lower() != ".mp4":
+        raise InputError(f"{out} must end in .mp4: that is what is written; rename the output")
+    if any(given.resolve() == out.resolve() for given in inputs):
+        raise InputError(f"{out} is also an input and would be overwritten; name another output")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name a file in it")
 
 
 def _writable(out: Path) -> None:

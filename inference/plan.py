@@ -46,14 +46,23 @@ class Plan:
 
     def untouched(self) -> list[dict[str, object]]:
         """Runs of untouched frames: ``first`` and ``last`` frame, ``start_s``, ``reason``."""
-        runs: list[dict[str, object]] = []
-        edges = [i for i in range(len(self)) if i == 0 or self.reasons[i] != self.reasons[i - 1]]
-        for first, end in pairwise([*edges, len(self)]):
-            if self.reasons[first]:
-                start = round(float(self.tracks.times_s[first]), 3)
-                reason = self.reasons[first]
-                runs.append({"first": first, "last": end - 1, "start_s": start, "reason": reason})
-        return runs
+        return runs(self.reasons, self.tracks.times_s)
+
+
+def runs(reasons: Sequence[str], times_s: np.ndarray) -> list[dict[str, object]]:
+    """Runs of frames with one reason that is not "": ``first``, ``last``, ``start_s``, ``reason``.
+
+    Args:
+        reasons: one a frame.
+        times_s: (T,).
+    """
+    found: list[dict[str, object]] = []
+    edges = [i for i in range(len(reasons)) if i == 0 or reasons[i] != reasons[i - 1]]
+    for first, end in pairwise([*edges, len(reasons)]):
+        if reasons[first]:
+            start, reason = round(float(times_s[first]), 3), reasons[first]
+            found.append({"first": first, "last": end - 1, "start_s": start, "reason": reason})
+    return found
 
 
 def plan_crops(tracks: Tracks, crop: CropSpec, size: tuple[int, int], references: int) -> Plan:

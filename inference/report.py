@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.checkpoint import CheckpointRef
 from core.contracts import Predictor
 from core.media.tracks import others_of
-from core.sample import SAMPLE_RATE
 from inference.engine import Clock
-from inference.job import Job
-from inference.plan import Plan
+from inference.job import Job, Voice
+from inference.plan import Plan, runs
 
 GENERIC = (
     "Made with the generic nano checkpoint, trained on synthetic people only: the mouth follows "
@@ -28,13 +30,14 @@ class SyncReport:
     """What was done; written as JSON next to OUT (``report_path``).
 
     Attributes:
-        output, video, audio: paths.
-        frames: in OUT, as many as in VIDEO. edited: of these.
+        output, video: paths. audio: what is heard, a path or several.
+        frames: in OUT, as many as in VIDEO. edited: of these, by anybody's new mouth.
         untouched: runs of frames that passed through: ``first``, ``last``, ``start_s``, ``reason``.
+        people: for each person: ``face`` and ``audio`` as asked for, ``edited`` and ``untouched``
+            as above, ``references_s``, the times of the frames that show the predictor the person.
         width, height, fps: of both videos. duration_s: of OUT.
         sound_s: length of AUDIO; what OUT has more of is silent, what it has less of was cut.
-        faces: the most faces seen at once; the largest is edited.
-        references_s: times of the frames that show the predictor the person.
+        faces: the most faces seen at once.
         fps_by_part: frames a second of decode (both passes), track, edit, paste, encode.
         fps_overall: frames a second of everything.
         seed, crf: as given.
@@ -46,17 +49,17 @@ class SyncReport:
 
     output: str
     video: str
-    audio: str
+    audio: str | list[str]
     frames: int
     edited: int
     untouched: list[dict[str, object]]
+    people: list[dict[str, Any]]
     width: int
     height: int
     fps: float
     duration_s: float
     sound_s: float
     faces: int
-    references_s: list[float]
     fps_by_part: dict[str, float]
     fps_overall: float
     seed: int
@@ -87,35 +90,52 @@ def version() -> str:
 
 
 def make_report(
-    job: Job, plan: Plan, predictor: Predictor, clock: Clock, seconds: float
+    job: Job, plans: Sequence[Plan], predictor: Predictor, clock: Clock, seconds: float
 ) -> SyncReport:
-    """The report of a finished job that took ``seconds`` in all."""
-    info, fps = job.info, float(job.info.fps)
+    """The report of a finished job that took ``seconds`` in all; a plan for each voice."""
+    info, fps, times_s = job.info, float(job.info.fps), plans[0].tracks.times_s
     card: CheckpointRef | None = getattr(predictor, "card", None)
-    untouched = plan.untouched()
+    anybody = np.max([plan.weight for plan in plans], 0) > 0
+    audio = [str(path) for path in job.audio]
     return SyncReport(
         output=str(job.out),
         video=str(job.video),
-        audio=str(job.audio),
-        frames=len(plan),
-        edited=int((plan.weight > 0).sum()),
-        untouched=untouched,
+        audio=audio[0] if len(audio) == 1 else audio,
+        frames=len(times_s),
+        edited=int(anybody.sum()),
+        untouched=runs(list(map(_why, zip(*(p.reasons for p in plans), strict=True))), times_s),
+        people=[_person(plan, voice) for plan, voice in zip(plans, job.voices, strict=True)],
         width=info.width,
         height=info.height,
         fps=round(fps, 4),
-        duration_s=round(float(plan.tracks.times_s[-1]) + 1 / fps, 3),
-        sound_s=round(len(job.sound) / SAMPLE_RATE, 3),
-        faces=plan.tracks.faces,
-        references_s=[round(float(plan.tracks.times_s[i]), 3) for i in plan.references],
+        duration_s=round(float(times_s[-1]) + 1 / fps, 3),
+        sound_s=round(job.sound_s, 3),
+        faces=max(plan.tracks.faces for plan in plans),
         fps_by_part=clock.fps(),
-        fps_overall=round(len(plan) / seconds, 2),
+        fps_overall=round(len(times_s) / seconds, 2),
         seed=job.seed,
         crf=job.crf,
         checkpoint=_summary(card),
         quality=_quality(card, getattr(predictor, "generic", False)),
-        notes=_notes(job, plan),
+        notes=_notes(job, plans),
         version=version(),
     )
+
+
+def _why(reasons: Sequence[str]) -> str:
+    """Why a frame is untouched, of all people's reasons; "" when somebody is edited in it."""
+    return ", ".join(dict.fromkeys(reasons)) if all(reasons) else ""
+
+
+def _person(plan: Plan, voice: Voice) -> dict[str, Any]:
+    """What the report says of one person."""
+    return {
+        "face": voice.face,
+        "audio": str(voice.audio),
+        "edited": int((plan.weight > 0).sum()),
+        "untouched": plan.untouched(),
+        "references_s": [round(float(plan.tracks.times_s[i]), 3) for i in plan.references],
+    }
 
 
 def _summary(card: CheckpointRef | None) -> dict[str, Any]:
@@ -137,15 +157,16 @@ def _quality(card: CheckpointRef | None, generic: bool) -> str:
     )
 
 
-def _notes(job: Job, plan: Plan) -> list[str]:
+def _notes(job: Job, plans: Sequence[Plan]) -> list[str]:
     """What a person should know beyond the numbers."""
-    notes, fps, tracks = [], float(job.info.fps), plan.tracks
-    if tracks.faces > 1:
+    notes, fps, tracks = [], float(job.info.fps), plans[0].tracks
+    asked = [voice.face for voice in job.voices]
+    if tracks.faces > 1 and asked == ["largest"]:
         notes.append(f"up to {tracks.faces} faces were seen at once; the largest was edited")
     left = others_of(job.video)[1]
     if left:
         notes.append(f"not kept, because mp4 does not hold them: {', '.join(left)}")
-    length, given = float(tracks.times_s[-1]) + 1 / fps, len(job.sound) / SAMPLE_RATE
+    length, given = float(tracks.times_s[-1]) + 1 / fps, job.sound_s
     if given < length - 0.5 / fps:
         notes.append(f"the sound is {length - given:.2f} s shorter than the video: silent there")
     elif given > length + 0.5 / fps:

@@ -6,7 +6,7 @@ This is the one place where OUT is finished: its note that it was edited, and it
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,17 +18,17 @@ from core.contracts import Predictor, PredictorSpec, Session
 from core.errors import InputError
 from core.files import write_json
 from core.media.audio import Fitted, Sound
-from core.media.crop import warp
+from core.media.crop import CropSpec, warp
 from core.media.tracks import others_of, sound_of
 from core.media.video import Image, VideoWriter
 from core.sample import SAMPLE_RATE
 from core.weights import Store
 from inference.engine import Clock, edit_frames
 from inference.footage import Span
-from inference.job import Job, Progress, check_job
+from inference.job import Job, Progress, Voice, check_job
 from inference.plan import Plan, plan_crops, plan_frames
 from inference.report import SyncReport, make_report, note, report_path
-from inference.tracks import Patient, Tracker, follow
+from inference.tracks import Patient, Tracker, Tracks, follow
 
 AHEAD = 8
 """Frames that decoding and editing may be ahead; each costs a frame of memory."""
@@ -36,7 +36,7 @@ AHEAD = 8
 
 def sync(  # noqa: PLR0913 - one keyword a choice of the person
     video: Path,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     predictor: Predictor,
     store: Store,
@@ -46,6 +46,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
     progress: Progress | None = None,
     span: Span | None = None,
     face: str = "largest",
+    voices: Sequence[tuple[str, Path]] = (),
 ) -> SyncReport:
     """Makes the person in VIDEO say AUDIO.
 
@@ -55,7 +56,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
 
     Args:
         video: any video file.
-        audio: any file with sound.
+        audio: any file with sound; None where ``voices`` are all that is heard.
         out: the .mp4 to write; its report lies beside it. Both appear whole or not at all.
         predictor: from ``inference.load``, or anything that keeps the contract.
         store: weights of the face tracker (unused by systems that edit whole frames).
@@ -65,49 +66,66 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
         span: which part of VIDEO, and how long OUT is; None is all of it.
         face: whose mouth: ``largest`` (whoever that is), ``left``, ``right``, a number of
             ``inference.people.find_people``, or a picture of the person.
+        voices: instead of ``face``: (whose mouth, the sound it says) for each person.
 
     Raises:
         InputError: something given can't be used; nothing was written.
     """
-    tracker: Tracker | None = None
-    job = check_job(video, audio, out, crf, seed, progress, span)
-    if predictor.spec.crop is not None:
-        tracker = Patient(_tracker(job, store, face))
-    return run(job, predictor, tracker)
+    wanted = voices or ((face, None),)
+    job = check_job(video, audio, out, crf, seed, progress, span, wanted)
+    if predictor.spec.crop is None:
+        if len(job.voices) > 1:
+            raise InputError("this system edits whole frames: it takes one sound, not one a face")
+        return run(job, predictor)
+    return run(job, predictor, *map(Patient, _trackers(job, store)))
 
 
-def _tracker(job: Job, store: Store, face: str) -> Tracker:
-    """What follows the wanted face; slow to import, and not every system needs it."""
+def _trackers(job: Job, store: Store) -> list[Tracker]:
+    """What follows the wanted faces; slow to import, and not every system needs it."""
     from models.experts.face import FaceMesh
 
-    if face == "largest":
-        return FaceMesh(store)
+    if all(voice.face == "largest" for voice in job.voices):
+        return [FaceMesh(store) for _ in job.voices]
     from inference.people import Picked, choose, find_people
     from models.experts.identity import Identity
 
     net = Identity(store)
     who = net if net.available else None
     people = find_people(job.footage, FaceMesh(store), who)
-    return Picked(store, choose(people, face, store, who), who)
+    chosen = [choose(people, voice.face, store, who) for voice in job.voices]
+    if len({id(person) for person in chosen}) < len(chosen):
+        names = " and ".join(voice.face for voice in job.voices)
+        raise InputError(f"--face {names} mean the same person; give each person one sound")
+    return [Picked(store, person, who) for person in chosen]
 
 
-def run(job: Job, predictor: Predictor, tracker: Tracker | None) -> SyncReport:
-    """The two passes; ``tracker`` is None for systems that edit whole frames."""
+def run(job: Job, predictor: Predictor, *trackers: Tracker) -> SyncReport:
+    """The two passes.
+
+    Args:
+        job: what was asked for.
+        predictor: of the system.
+        trackers: one for each voice; none for systems that edit whole frames.
+    """
     clock, begin = Clock(), time.perf_counter()
-    plan = _first_pass(job, predictor, tracker, clock)
-    session = predictor.prepare(_references(job, plan, predictor), _heard(job, plan), job.seed)
-    count = 0
-    with _writer(job) as writer, _edited(job, plan, session, predictor.spec, clock) as frames:
+    plans = _first_pass(job, predictor, trackers, clock)
+    sessions = [
+        predictor.prepare(_references(job, plan, predictor), _heard(job, plan, voice), job.seed)
+        for plan, voice in zip(plans, job.voices, strict=True)
+    ]
+    count, times_s = 0, plans[0].tracks.times_s
+    edits = list(zip(plans, sessions, strict=True))
+    with _writer(job) as writer, _edited(job, edits, predictor.spec, clock) as frames:
         for count, frame in enumerate(frames, start=1):
             with clock.part("encode"):
-                writer.write(frame, float(plan.tracks.times_s[count - 1]))
-            job.progress("edit", count, len(plan))
-        if count != len(plan):
+                writer.write(frame, float(times_s[count - 1]))
+            job.progress("edit", count, len(times_s))
+        if count != len(times_s):
             raise InputError(
-                f"{job.video} gave {len(plan)} frames when first read and {count} the second time; "
-                "don't change the file while it is read"
+                f"{job.video} gave {len(times_s)} frames when first read and {count} the second "
+                "time; don't change the file while it is read"
             )
-    report = make_report(job, plan, predictor, clock, time.perf_counter() - begin)
+    report = make_report(job, plans, predictor, clock, time.perf_counter() - begin)
     write_json(report_path(job.out), asdict(report))
     return report
 
@@ -119,20 +137,22 @@ def _writer(job: Job) -> VideoWriter:
     writer = VideoWriter(job.out, *size, info.fps, crf=job.crf, metadata=note())
     writer.threads, writer.time_base = 0, job.footage.time_base
     writer.colours = info.colours
-    writer.tracks = (sound_of(job.audio), *others_of(job.video, job.footage.start_s)[0])
+    writer.tracks = (sound_of(*job.audio), *others_of(job.video, job.footage.start_s)[0])
     return writer
 
 
 @contextmanager
 def _edited(
-    job: Job, plan: Plan, session: Session, spec: PredictorSpec, clock: Clock
+    job: Job, edits: Sequence[tuple[Plan, Session]], spec: PredictorSpec, clock: Clock
 ) -> Iterator[Iterator[Image]]:
     """The edited frames, while decoding and editing run ahead in threads of their own."""
-    with (
-        closing(ahead(job.frames(clock), AHEAD)) as decoded,
-        closing(ahead(edit_frames(decoded, plan, session, spec, clock), AHEAD)) as done,
-    ):
-        yield _beside(job, done) if job.beside else done
+    with closing(ahead(job.frames(clock), AHEAD)) as decoded:
+        edited: Iterator[tuple[float, Image]] = decoded
+        for plan, session in edits:
+            edited = edit_frames(edited, plan, session, spec, clock)
+        with closing(ahead(edited, AHEAD)) as done:
+            frames = (frame for _, frame in done)
+            yield _beside(job, frames) if job.beside else frames
 
 
 def _beside(job: Job, edited: Iterator[Image]) -> Iterator[np.ndarray]:
@@ -141,33 +161,43 @@ def _beside(job: Job, edited: Iterator[Image]) -> Iterator[np.ndarray]:
         yield np.hstack([np.asarray(was), np.asarray(now)])
 
 
-def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: Clock) -> Plan:
-    """Reads the whole video once; raises InputError when there is nobody in it."""
-    spec = predictor.spec
+def _first_pass(
+    job: Job, predictor: Predictor, trackers: Sequence[Tracker], clock: Clock
+) -> list[Plan]:
+    """Reads the whole video once; raises InputError when a wanted face is nowhere in it."""
+    crop, references = predictor.spec.crop, predictor.spec.references
     with closing(ahead(job.frames(clock), AHEAD)) as frames:
-        if spec.crop is None:
+        if crop is None:
             times = []
             for count, (time_s, _) in enumerate(frames, start=1):
                 times.append(time_s)
                 job.progress("track", count, job.footage.frames)
-            return plan_frames(times, spec.references)
-        assert tracker is not None, "a system that edits crops needs a tracker"
-        tracks = follow(
+            return [plan_frames(times, references)]
+        assert len(trackers) == len(job.voices), "a system that edits crops needs trackers"
+        found = follow(
             _spread(frames, clock),
-            tracker,
+            trackers,
             lambda done: job.progress("track", done, job.footage.frames),
         )
+    return [
+        _planned(job, tracks, crop, references, voice)
+        for tracks, voice in zip(found, job.voices, strict=True)
+    ]
+
+
+def _planned(job: Job, tracks: Tracks, crop: CropSpec, references: int, voice: Voice) -> Plan:
+    """One person's plan; raises InputError when they can't be edited anywhere."""
+    whose = "face" if len(job.voices) == 1 else f"face of --face {voice.face}"
     if not tracks.found.any():
         raise InputError(
-            f"no face was found in any of the {len(tracks)} frames of {job.video}; "
+            f"no {whose} was found in any of the {len(tracks)} frames of {job.video}; "
             "give a video that shows a face from the front"
         )
-    size = (job.info.width, job.info.height)
-    plan = plan_crops(tracks, spec.crop, size, spec.references)
+    plan = plan_crops(tracks, crop, (job.info.width, job.info.height), references)
     if not plan.weight.any():
         why = ", ".join(sorted(set(plan.reasons)))
         raise InputError(
-            f"no face in {job.video} can be edited ({why}); give a video that shows one larger "
+            f"no {whose} in {job.video} can be edited ({why}); give a video that shows one larger "
             "and from the front"
         )
     return plan
@@ -193,7 +223,7 @@ def _references(job: Job, plan: Plan, predictor: Predictor) -> np.ndarray:
     return np.stack(views) if views else np.zeros((0, *side, 3), np.uint8)
 
 
-def _heard(job: Job, plan: Plan) -> Sound:
+def _heard(job: Job, plan: Plan, voice: Voice) -> Sound:
     """The new sound at 16 kHz, cut or padded to the video's length."""
     length = round((float(plan.tracks.times_s[-1]) + 1 / float(job.info.fps)) * SAMPLE_RATE)
-    return Fitted(job.sound, length)
+    return Fitted(voice.sound, length)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
 
@@ -140,52 +140,68 @@ class Tracks:
 
 def follow(
     frames: Iterable[tuple[float, Image]],
-    tracker: Tracker,
+    trackers: Sequence[Tracker],
     progress: Callable[[int], None] = lambda done: None,
-) -> Tracks:
-    """Tracks the face through all frames.
+) -> list[Tracks]:
+    """Tracks a face by each tracker through all frames.
 
     A face that comes in larger than the one being followed takes over at the next search, and the
     followed one is given up there.
 
     Args:
         frames: (time in seconds, (H, W, 3) uint8 RGB or a picture).
-        tracker: what finds the face; it is reset first.
+        trackers: what finds the faces; they are reset first.
         progress: told the number of frames done.
     """
-    tracker.reset()
-    times: list[float] = []
-    found: list[bool] = []
-    sharpness: list[float] = []
-    most = 0
-    spill = tempfile.TemporaryFile(prefix="flashlips-tracks-")  # noqa: SIM115 - Meshes keeps it
-    for index, (time, frame) in enumerate(frames):
-        if index % COUNT_EVERY == 0:
-            seen = tracker.detect(frame)
-            most = max(most, len(seen))
+    followers = [_Follower(tracker) for tracker in trackers]
+    for done, (time, frame) in enumerate(frames, start=1):
+        for follower in followers:
+            follower.push(time, frame)
+        progress(done)
+    return [follower.tracks() for follower in followers]
+
+
+class _Follower:
+    """What one tracker finds, frame by frame."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        tracker.reset()
+        self._tracker, self._most = tracker, 0
+        self._times: list[float] = []
+        self._found: list[bool] = []
+        self._sharpness: list[float] = []
+        self._spill = tempfile.TemporaryFile(prefix="flashlips-tracks-")  # noqa: SIM115 - Meshes'
+
+    def push(self, time: float, frame: Image) -> None:
+        """Looks at the next frame."""
+        if len(self._times) % COUNT_EVERY == 0:
+            seen = self._tracker.detect(frame)
+            self._most = max(self._most, len(seen))
             if len(seen) > 1:
-                tracker.reset()  # the next line then picks the largest
-        face = tracker.track(frame)
+                self._tracker.reset()  # the next line then picks the largest
+        face = self._tracker.track(frame)
         points = np.zeros((POINTS, 3), np.float32) if face is None else face.landmarks
-        spill.write(np.ascontiguousarray(points, dtype=np.float32).tobytes())
-        times.append(time)
-        found.append(face is not None)
-        sharpness.append(0.0 if face is None else _sharpness(frame, points))
-        progress(index + 1)
-    spill.flush()
-    landmarks = Meshes(spill, len(times))
-    found_T = np.array(found, dtype=bool)
-    gaps, yaw = _measured(landmarks, found_T)
-    return Tracks(
-        times_s=np.array(times),
-        found=found_T,
-        landmarks=landmarks,
-        sharpness=np.array(sharpness),
-        opening=gaps,
-        yaw=yaw,
-        start=_starts(landmarks, found_T),
-        faces=most,
-    )
+        self._spill.write(np.ascontiguousarray(points, dtype=np.float32).tobytes())
+        self._times.append(time)
+        self._found.append(face is not None)
+        self._sharpness.append(0.0 if face is None else _sharpness(frame, points))
+
+    def tracks(self) -> Tracks:
+        """All of it."""
+        self._spill.flush()
+        landmarks = Meshes(self._spill, len(self._times))
+        found = np.array(self._found, dtype=bool)
+        gaps, yaw = _measured(landmarks, found)
+        return Tracks(
+            times_s=np.array(self._times),
+            found=found,
+            landmarks=landmarks,
+            sharpness=np.array(self._sharpness),
+            opening=gaps,
+            yaw=yaw,
+            start=_starts(landmarks, found),
+            faces=self._most,
+        )
 
 
 def _sharpness(frame: Image, points: np.ndarray) -> float:

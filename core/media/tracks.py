@@ -92,30 +92,30 @@ class Copied:
 
 
 class Encoded:
-    """A file's first sound as AAC, with its channels and its rate where AAC has them.
+    """The first sound of a file, or of several at once, as AAC, with channels and rate AAC has.
 
     Behind its end it is silent: it is always as long as it is asked for.
 
     Args:
-        path: of the file. start_s: moment of the file that is OUT's beginning.
+        paths: of the files; of several, the first says channels and rate.
+        start_s: moment of the files that is OUT's beginning.
     """
 
-    def __init__(self, path: Path, start_s: float = 0.0) -> None:
-        self._path, self._start_s = path, start_s
+    def __init__(self, *paths: Path, start_s: float = 0.0) -> None:
+        self._paths, self._start_s = paths, start_s
         self._stack, self._done = ExitStack(), 0
 
     def attach(self, container: Any) -> None:
         """See ``Track``."""
-        source = self._stack.enter_context(opened(self._path))
-        stream = source.streams.audio[0]
+        sources = [self._stack.enter_context(opened(path)) for path in self._paths]
+        stream = sources[0].streams.audio[0]
         self._rate = stream.rate if stream.rate in AAC_RATES else 48_000
         channels = stream.layout.nb_channels  # some files number them and name no layout
         self._layout, bits = LAYOUTS.get(channels, LAYOUTS[2])
         self._stream = container.add_stream("aac", rate=self._rate, layout=self._layout)
         self._stream.bit_rate = bits // (2 if self._rate <= 24_000 else 1)
         self._channels = len(self._stream.layout.channels)
-        self._rest = np.zeros((self._channels, 0), np.float32)
-        self._blocks = self._heard(source)
+        self._voices = [_Blocks(self._heard(source), self._channels) for source in sources]
 
     def _heard(self, source: Any) -> Iterator[np.ndarray]:
         """(channels, n) float32 from OUT's beginning on."""
@@ -134,14 +134,9 @@ class Encoded:
     def upto(self, time_s: float) -> Iterator[Any]:
         """See ``Track``."""
         wanted = round(time_s * self._rate) - self._done
-        while self._rest.shape[1] < wanted:
-            block = next(self._blocks, None)
-            if block is None:
-                missing = wanted - self._rest.shape[1]
-                block = np.zeros((self._channels, missing), np.float32)
-            self._rest = np.concatenate([self._rest, block], 1)
         if wanted > 0:
-            piece, self._rest = self._rest[:, :wanted], self._rest[:, wanted:]
+            piece = sum(voice.take(wanted) for voice in self._voices)
+            piece = np.clip(piece, -1, 1) if len(self._voices) > 1 else piece
             frame = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(piece), format="fltp", layout=self._layout
             )
@@ -156,6 +151,24 @@ class Encoded:
         return iter(self._stream.encode(None))
 
 
+class _Blocks:
+    """Sound that comes in blocks, taken in other lengths; silent behind its end."""
+
+    def __init__(self, blocks: Iterator[np.ndarray], channels: int) -> None:
+        self._blocks, self._rest = blocks, np.zeros((channels, 0), np.float32)
+
+    def take(self, count: int) -> np.ndarray:
+        """The next samples, (channels, count) float32."""
+        while self._rest.shape[1] < count:
+            missing = count - self._rest.shape[1]
+            block = next(self._blocks, None)
+            if block is None:
+                block = np.zeros((len(self._rest), missing), np.float32)
+            self._rest = np.concatenate([self._rest, block], 1)
+        piece, self._rest = self._rest[:, :count], self._rest[:, count:]
+        return piece
+
+
 def origin(source: Any, stream: Any) -> Fraction:
     """Time 0 of a stream, seconds on its file's clock."""
     first = source.streams.video[0] if source.streams.video else stream
@@ -168,12 +181,16 @@ def codec(stream: Any) -> str:
     return str(context.codec.canonical_name if context is not None else stream.type)
 
 
-def sound_of(path: Path, start_s: float = 0.0) -> Track:
+def sound_of(path: Path, *others: Path, start_s: float = 0.0) -> Track:
     """A file's first sound: copied where mp4 holds its codec and it starts with the picture.
 
+    With ``others`` it is the sum of all of them, encoded.
+
     Raises:
-        InputError: the file has no sound, or can't be read.
+        InputError: a file has no sound, or can't be read.
     """
+    if others:
+        return Encoded(path, *others, start_s=start_s)
     with opened(path) as source:
         if not source.streams.audio:
             raise InputError(f"{path} has no sound track; give a file with sound")
@@ -181,7 +198,7 @@ def sound_of(path: Path, start_s: float = 0.0) -> Track:
         starts = Fraction(stream.start_time or 0) * (stream.time_base or Fraction(1))
         near = abs(float(starts - origin(source, stream))) <= NEAR_S and not start_s
         fits = codec(stream) in COPIED
-        return Copied(path, stream.index) if near and fits else Encoded(path, start_s)
+        return Copied(path, stream.index) if near and fits else Encoded(path, start_s=start_s)
 
 
 def others_of(path: Path, start_s: float = 0.0) -> tuple[list[Track], list[str]]:

@@ -46,9 +46,11 @@ def test_overlap_goes_over_from_one_window_to_the_next():
 
 def crop_run(media, predictor, faces, blind=()):
     frames = list(read_frames(media / "talk.mp4"))
-    tracks = follow(frames, faces(blind))
+    tracks = follow(frames, [faces(blind)])[0]
     plan = plan_crops(tracks, predictor.spec.crop, (320, 240), 4)
-    out = list(edit_frames(frames, plan, predictor.prepare([], []), predictor.spec, Clock()))
+    out = [
+        f for _, f in edit_frames(frames, plan, predictor.prepare([], []), predictor.spec, Clock())
+    ]
     return [frame for _, frame in frames], out, plan
 
 
@@ -128,7 +130,7 @@ def test_whole_frame_systems_get_whole_frames():
     frames = [(i / 25, dummy_frame(i)) for i in range(21)]
     plan = plan_frames([t for t, _ in frames], 3)
     predictor = DummyPredictor(spec, lambda views, call: 255 - views)
-    out = list(edit_frames(frames, plan, predictor.prepare([], []), spec, Clock()))
+    out = [f for _, f in edit_frames(frames, plan, predictor.prepare([], []), spec, Clock())]
     assert plan.references == (3, 10, 17)
     assert all(np.array_equal(o, 255 - f) for o, (_, f) in zip(out, frames, strict=True))
 

@@ -7,10 +7,20 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
+import soundfile
 
 from core.errors import InputError
+from core.media.audio import read_sound
 from core.media.video import VideoWriter, read_frames
-from core.testing import DummyPredictor, draw_face, dummy_frame, dummy_mesh, dummy_sound
+from core.testing import (
+    DummyPredictor,
+    draw_face,
+    dummy_frame,
+    dummy_mesh,
+    dummy_sound,
+    inverted,
+)
+from flows.cli import main
 from inference.people import Picked, choose, find_people, sheet
 from inference.sync import sync
 from models.experts.face import FaceMesh
@@ -44,6 +54,59 @@ def test_the_face_that_was_asked_for_is_edited(face, left, two, store, tmp_path)
     ours, other = changed(two, tmp_path / "out.mp4")[:: 1 if left else -1]
     assert ours > 1.5 * other
     assert other < 2.5, "what encoding costs"
+
+
+class Speaker(DummyPredictor):
+    """Edits only what a loud sound is said by."""
+
+    def prepare(self, references, sound, seed=0):
+        loud = np.abs(sound[:]).max() > 0.2
+        return DummyPredictor(edit_with=inverted if loud else lambda views, call: views)
+
+
+def tone(path, pitch, level):
+    wave = level * np.sin(np.arange(19_200) / 16_000 * 2 * np.pi * pitch)
+    soundfile.write(path, wave.astype(np.float32), 16_000)
+    return path
+
+
+@pytest.mark.parametrize("loud", ["left", "right"])
+def test_each_person_says_a_sound_of_their_own(loud, two, store, tmp_path):
+    sounds = {
+        side: tone(tmp_path / f"{side}.wav", pitch, 0.3 if side == loud else 0.1)
+        for side, pitch in (("left", 440), ("right", 1000))
+    }
+    out = tmp_path / "out.mp4"
+    report = sync(two, None, out, Speaker(), store, voices=list(sounds.items()))
+    ours, other = changed(two, out)[:: 1 if loud == "left" else -1]
+    assert ours > 1.5 * other
+    assert other < 2.5, "what encoding costs"
+    assert report.audio == [str(sounds["left"]), str(sounds["right"])]
+    assert [(p["face"], p["edited"]) for p in report.people] == [("left", 30), ("right", 30)]
+    heard = np.abs(np.fft.rfft(read_sound(out)[2_000:18_000]))
+    peaks = np.sort(np.argsort(heard)[-2:])
+    assert np.abs(peaks - [440, 1000]).max() <= 1, "both are heard"
+    sync(two, sounds["left"], out, Speaker(), store, voices=list(sounds.items()))
+    heard = np.abs(np.fft.rfft(read_sound(out)[2_000:18_000]))
+    assert heard[1000] < 0.01 * heard[440], "AUDIO is what is heard"
+
+
+def test_voices_that_make_no_sense_are_one_sentence(two, store, tmp_path, capsys):
+    sound = tone(tmp_path / "a.wav", 440, 0.3)
+    with pytest.raises(InputError, match="--face left and 0 mean the same person"):
+        sync(
+            two, None, tmp_path / "o.mp4", Speaker(), store, voices=[("left", sound), ("0", sound)]
+        )
+    for arguments, said in (
+        (["--face", "left=x.wav", "--face", "right"], "--face right names no person and sound"),
+        (["--face", "left", "--face", "right"], "several people need a sound each"),
+        (["--face", "left"], "no sound was given; name AUDIO"),
+        ([], "no sound was given; name AUDIO"),
+        (["--face", "0=none.wav"], "none.wav is not a file"),
+    ):
+        assert main(["sync", str(two), "-o", str(tmp_path / "o.mp4"), *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "o.mp4").exists()
 
 
 def test_people_are_listed_from_the_left_with_pictures(two, store):

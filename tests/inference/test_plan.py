@@ -13,7 +13,7 @@ SIZE = (320, 240)
 
 def tracked(meshes, faces=1):
     frames = [(i / 25, dummy_frame(i, *SIZE)) for i in range(len(meshes))]
-    return follow(frames, KnownFaces(lambda i: meshes[i], faces))
+    return follow(frames, [KnownFaces(lambda i: meshes[i], faces)])[0]
 
 
 def facts(opening, sharpness=None, yaw=None):

@@ -96,7 +96,8 @@ def test_report_says_what_was_done(synced):
     assert saved["faces"] == 2
     assert any("2 faces" in note for note in saved["notes"])
     assert any("0.60 s shorter" in note for note in saved["notes"])
-    assert len(saved["references_s"]) == 4
+    assert len(saved["people"][0]["references_s"]) == 4
+    assert saved["people"][0]["untouched"] == saved["untouched"]
     assert saved["quality"]
 
 
