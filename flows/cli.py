@@ -87,6 +87,11 @@ def _sync(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--crf", type=int, default=18, help="x264's quality, lower is better")
+    verb.add_argument(
+        "--codec", default="x264", metavar="NAME",
+        help="x264, x265, nvenc, videotoolbox, qsv, amf, or hardware for whichever is there",
+    )  # fmt: skip
+    verb.add_argument("--preset", default="veryfast", help="x264's: ultrafast to veryslow")
     verb.add_argument("--start", type=float, default=0.0, metavar="S", help="of VIDEO, seconds")
     verb.add_argument("--end", type=float, metavar="S")
     verb.add_argument(
@@ -218,10 +223,11 @@ def _run_train(a: argparse.Namespace) -> None:
 def _run_sync(a: argparse.Namespace) -> None:
     from flows.work import sync_video
     from inference.footage import Span
+    from inference.job import Coding
 
     span = Span(a.start, a.end, a.length, a.extend, a.preview)
-    choice = _choice(a.face)
-    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, crf=a.crf, span=span, **choice))
+    choices = {"span": span, "coding": Coding(a.crf, a.codec, a.preset), **_choice(a.face)}
+    print(sync_video(a.video, a.audio, a.out, a.checkpoint, a.seed, **choices))
 
 
 def _choice(faces: Sequence[str]) -> dict[str, Any]:

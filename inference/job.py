@@ -9,13 +9,39 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.media.audio import SpooledSound, sound_blocks
+from core.media.encoders import PRESETS, encoder
 from core.media.video import Image, VideoInfo, probe
+from core.media.writing import PRESET
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
 from inference.footage import Footage, Span, footage_of
 
 Progress = Callable[[str, int, int | None], None]
 """(part: "track" or "edit", frames done, frames in all when known)."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How OUT is encoded.
+
+    Attributes:
+        crf: quality, 0 (lossless) to 51 (worst), as x264 counts.
+        encoder: a name of ``core.media.encoders``. preset: of x264 and x265.
+    """
+
+    crf: int = 18
+    encoder: str = "x264"
+    preset: str = PRESET
+
+    def check(self, size: tuple[int, int]) -> None:
+        """Raises InputError where it can't be done for frames of (width, height)."""
+        if not 0 <= self.crf <= 51:
+            raise InputError(
+                f"crf {self.crf} is not between 0 (lossless) and 51 (worst); 18 looks lossless"
+            )
+        if self.preset not in PRESETS:
+            raise InputError(f"no preset {self.preset!r}; use one of {', '.join(PRESETS)}")
+        encoder(self.encoder, size)
 
 
 @dataclass(frozen=True)
@@ -40,7 +66,7 @@ class Job:
         info: of the video. out: path.
         audio: what is heard: one file, or several at once.
         voices: who is edited, and what they say.
-        crf: x264's quality. seed: of everything drawn by chance.
+        coding: how OUT is encoded. seed: of everything drawn by chance.
         footage: VIDEO's frames as OUT shows them.
         beside: whether OUT shows them beside the edited ones.
         progress: told how far it is.
@@ -50,7 +76,7 @@ class Job:
     out: Path
     audio: tuple[Path, ...]
     voices: tuple[Voice, ...]
-    crf: int
+    coding: Coding
     seed: int
     progress: Progress
     footage: Footage
@@ -75,7 +101,7 @@ def check_job(
     video: Path,
     audio: Path | None,
     out: Path,
-    crf: int,
+    coding: Coding,
     seed: int,
     progress: Progress | None,
     span: Span | None = None,
@@ -88,7 +114,7 @@ def check_job(
         audio: path of the sound that is heard; None where each voice has its own: then it is all
             of them at once.
         out: path of the mp4 to write.
-        crf: x264's quality.
+        coding: how it is encoded.
         seed: of everything drawn by chance.
         progress: told how far it is, or None.
         span: which part of VIDEO, and how long OUT is; None is all of it.
@@ -104,9 +130,8 @@ def check_job(
         raise InputError("no sound was given; name AUDIO, or one for each face: --face 0=a.wav")
     heard = [Path(audio)] if audio is not None else [path for _, path in spoken]
     _outputs(out, [video, *heard, *(path for _, path in spoken)])
-    if not 0 <= crf <= 51:
-        raise InputError(f"crf {crf} is not between 0 (lossless) and 51 (worst); 18 looks lossless")
     info = probe(video)
+    coding.check((info.width, info.height))
     sounds = {path: SpooledSound(sound_blocks(path, SAMPLE_RATE)) for _, path in spoken}
     for path in heard:
         sounds.setdefault(path, SpooledSound(sound_blocks(path, SAMPLE_RATE)))
@@ -116,7 +141,7 @@ def check_job(
     _writable(out)
     told = progress or (lambda part, done, total: None)
     speakers = tuple(Voice(face, path, sounds[path]) for face, path in spoken)
-    return Job(info, out, tuple(heard), speakers, crf, seed, told, footage, span.preview)
+    return Job(info, out, tuple(heard), speakers, coding, seed, told, footage, span.preview)
 
 
 def _outputs(out: Path, inputs: Sequence[Path]) -> None:

@@ -40,7 +40,7 @@ class SyncReport:
         faces: the most faces seen at once.
         fps_by_part: frames a second of decode (both passes), track, edit, paste, encode.
         fps_overall: frames a second of everything.
-        seed, crf: as given.
+        seed, crf: as given. encoder: of OUT.
         checkpoint: summary of the card; empty for a predictor without one.
         quality: one sentence for people.
         notes: what else a person should know.
@@ -64,6 +64,7 @@ class SyncReport:
     fps_overall: float
     seed: int
     crf: int
+    encoder: str
     checkpoint: dict[str, Any]
     quality: str
     notes: list[str]
@@ -90,9 +91,23 @@ def version() -> str:
 
 
 def make_report(
-    job: Job, plans: Sequence[Plan], predictor: Predictor, clock: Clock, seconds: float
+    job: Job,
+    plans: Sequence[Plan],
+    predictor: Predictor,
+    clock: Clock,
+    seconds: float,
+    encoder: str,
 ) -> SyncReport:
-    """The report of a finished job that took ``seconds`` in all; a plan for each voice."""
+    """The report of a finished job.
+
+    Args:
+        job: what was asked for.
+        plans: one for each voice.
+        predictor: of the system.
+        clock: time by part of the work.
+        seconds: it took in all.
+        encoder: of OUT.
+    """
     info, fps, times_s = job.info, float(job.info.fps), plans[0].tracks.times_s
     card: CheckpointRef | None = getattr(predictor, "card", None)
     anybody = np.max([plan.weight for plan in plans], 0) > 0
@@ -114,7 +129,8 @@ def make_report(
         fps_by_part=clock.fps(),
         fps_overall=round(len(times_s) / seconds, 2),
         seed=job.seed,
-        crf=job.crf,
+        crf=job.coding.crf,
+        encoder=encoder,
         checkpoint=_summary(card),
         quality=_quality(card, getattr(predictor, "generic", False)),
         notes=_notes(job, plans),

@@ -25,7 +25,7 @@ from core.sample import SAMPLE_RATE
 from core.weights import Store
 from inference.engine import Clock, edit_frames
 from inference.footage import Span
-from inference.job import Job, Progress, Voice, check_job
+from inference.job import Coding, Job, Progress, Voice, check_job
 from inference.plan import Plan, plan_crops, plan_frames
 from inference.report import SyncReport, make_report, note, report_path
 from inference.tracks import Patient, Tracker, Tracks, follow
@@ -41,7 +41,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
     predictor: Predictor,
     store: Store,
     *,
-    crf: int = 18,
+    coding: Coding | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     span: Span | None = None,
@@ -60,7 +60,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
         out: the .mp4 to write; its report lies beside it. Both appear whole or not at all.
         predictor: from ``inference.load``, or anything that keeps the contract.
         store: weights of the face tracker (unused by systems that edit whole frames).
-        crf: x264's quality, 0 to 51, lower is better.
+        coding: how OUT is encoded; None is x264 at crf 18.
         seed: of everything drawn by chance; equal seeds give equal bytes on the same day.
         progress: told how far it is.
         span: which part of VIDEO, and how long OUT is; None is all of it.
@@ -72,7 +72,7 @@ def sync(  # noqa: PLR0913 - one keyword a choice of the person
         InputError: something given can't be used; nothing was written.
     """
     wanted = voices or ((face, None),)
-    job = check_job(video, audio, out, crf, seed, progress, span, wanted)
+    job = check_job(video, audio, out, coding or Coding(), seed, progress, span, wanted)
     if predictor.spec.crop is None:
         if len(job.voices) > 1:
             raise InputError("this system edits whole frames: it takes one sound, not one a face")
@@ -125,7 +125,8 @@ def run(job: Job, predictor: Predictor, *trackers: Tracker) -> SyncReport:
                 f"{job.video} gave {len(times_s)} frames when first read and {count} the second "
                 "time; don't change the file while it is read"
             )
-    report = make_report(job, plans, predictor, clock, time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    report = make_report(job, plans, predictor, clock, seconds, writer.encoder)
     write_json(report_path(job.out), asdict(report))
     return report
 
@@ -134,9 +135,10 @@ def _writer(job: Job) -> VideoWriter:
     """The writer of OUT, on VIDEO's own clock."""
     info = job.info
     size = info.width * (1 + job.beside), info.height
-    writer = VideoWriter(job.out, *size, info.fps, crf=job.crf, metadata=note())
+    writer = VideoWriter(job.out, *size, info.fps, crf=job.coding.crf, metadata=note())
+    writer.encoder, writer.preset = job.coding.encoder, job.coding.preset
     writer.threads, writer.time_base = 0, job.footage.time_base
-    writer.colours = info.colours
+    writer.colours, writer.pixel_aspect = info.colours, info.pixel_aspect
     writer.tracks = (sound_of(*job.audio), *others_of(job.video, job.footage.start_s)[0])
     return writer
 

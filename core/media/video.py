@@ -77,6 +77,7 @@ class VideoInfo:
         rotation: degrees counter-clockwise, a multiple of 90, already applied by the readers.
         time_base: unit of the picture's times, seconds.
         colours: primaries, transfer and matrix as tagged (ITU-T H.273); 2 is untagged.
+        pixel_aspect: width over height of a pixel as shown; 1 when the file doesn't say.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class VideoInfo:
     rotation: int
     time_base: Fraction = Fraction(1, 90_000)
     colours: tuple[int, int, int] = (1, 1, 1)
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def probe(path: Path) -> VideoInfo:
         if angle % 180:
             width, height = height, width
         fps = _rate(stream)
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
         return VideoInfo(
             path=Path(path),
             width=width,
@@ -158,6 +161,7 @@ def probe(path: Path) -> VideoInfo:
             rotation=angle,
             time_base=stream.time_base or Fraction(1, 90_000),
             colours=(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace)),
+            pixel_aspect=1 / aspect if angle % 180 else aspect,
         )
 
 

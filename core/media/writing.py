@@ -16,12 +16,14 @@ from av.video.frame import PictureType
 from av.video.reformatter import Colorspace
 
 from core.files import atomic
+from core.media.encoders import ENCODERS, encoder
 from core.media.picture import Picture
 
 if TYPE_CHECKING:
     from core.media.tracks import Track
 
 
+PRESET = "veryfast"
 BT709 = (1, 1, 1)
 UNTAGGED = 2
 MATRICES = {
@@ -44,11 +46,15 @@ class VideoWriter:
         metadata: tags of the file.
 
     Attributes:
-        threads: of x264, to be set before entering; its bytes depend on their number, and shards
-            should be the same everywhere: one. 0 takes the machine's.
+        encoder: a name of ``core.media.encoders``, to be set before entering; which one it was is
+            said here afterwards.
+        preset: likewise; x264's time against bytes.
+        threads: likewise; x264's bytes depend on their number, and shards should be the same
+            everywhere: one. 0 takes the machine's.
         tracks: likewise; what else is written beside the picture (``core.media.tracks``).
         time_base: likewise; unit of the times that ``write`` is given, seconds.
         colours: likewise; primaries, transfer and matrix to encode by and to tag (ITU-T H.273).
+        pixel_aspect: likewise; width over height of a pixel.
 
     Raises:
         InputError: on entering, when the folder can't be written.
@@ -71,18 +77,23 @@ class VideoWriter:
         self._rate, self._metadata = sample_rate, dict(metadata or {})
         self.tracks: Sequence[Track] = ()
         self.time_base, self._last = 1 / fps, -1
-        self.colours = BT709
+        self.colours, self.pixel_aspect = BT709, Fraction(1)
+        self.encoder, self.preset = "x264", PRESET
         self._frames = self._samples = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> VideoWriter:
+        self.encoder, chosen = encoder(self.encoder, self._size)
+        options = chosen.options(self._crf, self.preset, self.threads)
         part = self._stack.enter_context(atomic(self._path))
-        options = {"movflags": "+faststart+use_metadata_tags"}
-        self._container = av.open(str(part), "w", format="mp4", options=options)
+        flags = {"movflags": "+faststart+use_metadata_tags"}
+        self._container = av.open(str(part), "w", format="mp4", options=flags)
         self._container.metadata.update(self._metadata)
-        self._video = _h264(
-            self._container, self._size, self._fps, self._crf, self.threads, self.time_base
-        )
+        self._video = _stream(self._container, chosen.codec, self._size, self._fps, self.time_base)
+        self._video.options = options
+        if chosen.tag:
+            self._video.codec_context.codec_tag = chosen.tag
+        self._video.codec_context.sample_aspect_ratio = self.pixel_aspect
         self._matrix = tag(self._video.codec_context, self.colours, self._size)
         for track in self.tracks:
             track.attach(self._container)
@@ -146,26 +157,23 @@ def encode_mp4(frames: Iterable[np.ndarray], fps: Fraction | float = 25, crf: in
     buffer, stream = io.BytesIO(), None
     with av.open(buffer, "w", format="mp4") as container:
         for index, frame in enumerate(frames):
-            stream = stream or _h264(container, (frame.shape[1], frame.shape[0]), rate, crf)
+            if stream is None:
+                size = frame.shape[1], frame.shape[0]
+                stream = _stream(container, "libx264", size, rate, 1 / rate)
+                stream.options = ENCODERS["x264"].options(crf, PRESET, 1)
             container.mux(stream.encode(_picture_of(frame, index, 1 / rate)))
         assert stream is not None, "no frames to encode"
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
 
-def _h264(
-    container: Any,
-    size: tuple[int, int],
-    fps: Fraction,
-    crf: int,
-    threads: int = 1,
-    time_base: Fraction | None = None,
+def _stream(
+    container: Any, codec: str, size: tuple[int, int], fps: Fraction, time_base: Fraction
 ) -> Any:
-    stream = container.add_stream("libx264", rate=fps)
+    stream = container.add_stream(codec, rate=fps)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
-    stream.options = {"crf": str(crf), "preset": "veryfast", "threads": str(threads)}
-    stream.time_base = stream.codec_context.time_base = time_base or 1 / fps
+    stream.time_base = stream.codec_context.time_base = time_base
     tag(stream.codec_context, BT709, size)
     return stream
 

@@ -12,10 +12,13 @@ import soundfile
 
 from core.contracts import PredictorSpec
 from core.errors import InputError
+from core.media import encoders
+from core.media.encoders import ENCODERS, Encoder
 from core.media.video import VideoWriter, probe, read_frames
 from core.testing import DummyPredictor, dummy_sound, dummy_video
 from core.weights import Store
 from inference.footage import Footage, Span
+from inference.job import Coding
 from inference.sync import sync
 
 WHOLE = PredictorSpec(None, 25.0, 8, 2, 2, "frame")
@@ -242,3 +245,53 @@ def test_colours_are_encoded_and_tagged_as_before(colours, size, tmp_path):
     with av.open(str(tmp_path / "in.mp4")) as was, av.open(str(tmp_path / "out.mp4")) as now:
         a, b = (next(c.decode(video=0)).to_ndarray().astype(int) for c in (was, now))
     assert np.abs(a - b).max() <= 4, "what a player that knows no tags would show"
+
+
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    writer = VideoWriter(tmp_path / "in.mp4", 96, 64, FPS, crf=4)
+    writer.pixel_aspect = Fraction(16, 11)
+    with writer as out:
+        for _ in range(3):
+            out.write(np.full((64, 96, 3), 90, np.uint8))
+    edited(tmp_path / "in.mp4", dummy_sound(tmp_path / "new.wav", 0.2), tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").pixel_aspect == Fraction(16, 11)
+
+
+@pytest.mark.parametrize(("asked", "codec"), [("x264", "h264"), ("x265", "hevc")])
+def test_encoders_that_are_asked_for_are_used(asked, codec, tmp_path):
+    video = numbered(tmp_path / "in.mp4", [i / 25 for i in range(8)])
+    audio = dummy_sound(tmp_path / "new.wav", 0.4)
+    report = edited(video, audio, tmp_path / "out.mp4", coding=Coding(20, asked, "ultrafast"))
+    assert report.encoder == asked
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.codec.canonical_name == codec
+    assert greys(tmp_path / "out.mp4") == list(range(8))
+
+
+def test_a_card_is_used_where_there_is_one(monkeypatch, tmp_path):
+    working = Encoder("mpeg4", lambda crf, preset, threads: {"qscale": "2"}, card=True)
+    broken = Encoder("h264_none", lambda crf, preset, threads: {}, card=True)
+    monkeypatch.setattr(encoders, "ENCODERS", {"x264": ENCODERS["x264"], "broken": broken})
+    assert encoders.encoder("hardware", (96, 64))[0] == "x264"
+    with pytest.raises(InputError, match=r"encoder broken does not work here .*; use x264"):
+        encoders.encoder("broken", (96, 64))
+    monkeypatch.setitem(encoders.ENCODERS, "card", working)
+    assert encoders.encoder("hardware", (97, 64))[0] == "x264", "odd sizes are not for cards"
+    with pytest.raises(InputError, match="takes no odd size 97 x 64"):
+        encoders.encoder("card", (97, 64))
+    video = numbered(tmp_path / "in.mp4", [i / 25 for i in range(8)])
+    audio = dummy_sound(tmp_path / "new.wav", 0.4)
+    report = edited(video, audio, tmp_path / "out.mp4", coding=Coding(encoder="hardware"))
+    assert report.encoder == "card"
+
+
+@pytest.mark.parametrize(("coding", "said"), [
+    (Coding(encoder="vhs"), "no encoder 'vhs'; use x264, x265"),
+    (Coding(preset="warp"), "no preset 'warp'; use one of ultrafast"),
+])  # fmt: skip
+def test_encoders_that_do_not_exist_are_one_sentence(coding, said, tmp_path):
+    video = numbered(tmp_path / "in.mp4", [0.0, 0.04])
+    audio = dummy_sound(tmp_path / "new.wav", 0.4)
+    with pytest.raises(InputError, match=said):
+        edited(video, audio, tmp_path / "out.mp4", coding=coding)
+    assert not (tmp_path / "out.mp4").exists()

@@ -25,7 +25,7 @@ from core.testing import (
     truncated,
 )
 from core.weights import Store
-from inference.job import check_job
+from inference.job import Coding, check_job
 from inference.report import report_path
 from inference.sync import run, sync
 
@@ -47,7 +47,7 @@ def synced(media, faces, tmp_path):
     """A run over talk.mp4 that is blind for frames 5 to 7: (predictor, report, out)."""
     predictor = DummyPredictor(PredictorSpec(FLASHLIPS_128, 25.0, 16, 4, 4))
     out = tmp_path / "out.mp4"
-    job = check_job(media / "talk.mp4", media / "new.wav", out, 18, 7, None)
+    job = check_job(media / "talk.mp4", media / "new.wav", out, Coding(), 7, None)
     return predictor, run(job, predictor, faces(range(5, 8), count=2)), out
 
 
@@ -205,7 +205,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(make, named, media, tmp_pa
 
 
 def test_no_face_anywhere(media, tmp_path, faces):
-    job = check_job(media / "talk.mp4", media / "new.wav", tmp_path / "out.mp4", 18, 0, None)
+    job = check_job(media / "talk.mp4", media / "new.wav", tmp_path / "out.mp4", Coding(), 0, None)
     with pytest.raises(
         InputError, match=r"no face was found in any of the 40 frames of .*talk\.mp4"
     ):
@@ -258,7 +258,8 @@ def test_missing_tracker_weights_are_named(media, tmp_path):
 def test_crf_out_of_range(media, tmp_path):
     out = tmp_path / "out.mp4"
     with pytest.raises(InputError, match="crf 99"):
-        sync(media / "talk.mp4", media / "new.wav", out, DummyPredictor(WHOLE), NO_WEIGHTS, crf=99)
+        sync(media / "talk.mp4", media / "new.wav", out, DummyPredictor(WHOLE), NO_WEIGHTS,
+             coding=Coding(99))  # fmt: skip
 
 
 def test_sync_never_loads_the_engines(media, tmp_path):
