@@ -4,7 +4,7 @@
 
 For each folder ``NAME/system`` under ``--systems`` (as ``bench/learn.py`` leaves them) whose clip
 lies in FOLDER (default: $FLASHLIPS_CLIPS), and for the shipped nano on them: the clip is
-edited to a silent sound, and the mouth is measured in both, frame by frame. ``motion`` is the spread
+edited to a silent sound, and the mouth is measured frame by frame. ``motion`` is the spread
 of the mouth's opening (``speed``: its change from frame to frame) over the source's, wanted below
 .15; ``follows`` their correlation; ``opening`` the median opening over face height, beside the
 person's closed mouth and the source's median. Writes bench/results/silence.json and, under

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from core.checkpoint import read_card
+from core.contracts import PredictorSpec
 from core.errors import InputError
 from core.shards import read_samples
 from core.weights import Store
+from inference.engine import Clock, edit_frames
+from inference.plan import plan_frames
 from models.backends.eager import Eager
 from models.flashlips.bundle import Edit, FlashLips
 from models.flashlips.lips_change import LipsChange
@@ -76,6 +79,31 @@ def test_the_system_edits_without_a_mask(system, shards, monkeypatch):
     z, z_ref = lips_system.encode(crops), lips_system.encode(crops[:1])
     painted = lips_system.decode(lips_system.paint(lips_system.editor, z, z_ref, vectors))
     assert np.array_equal(edited, painted), "one net or its parts"
+
+
+def test_windows_give_what_one_pass_over_the_clip_gives(system, shards):
+    """Pictures window by window and speech as it comes, against everything at once."""
+    lips_system = FlashLips(system, Store(()))
+    sample = next(read_samples(shards))
+    crops = np.concatenate([sample["crop"]] * 9)[:130]
+    speech = np.random.default_rng(0).normal(size=(130, 1088)).astype(np.float32)
+    references = lips_system.image_lips(crops[:4])
+    net = Eager(Edit(lips_system.editor, lips_system.codec))
+    reference = lips_system.editor.reference(lips_system.encode(crops[:1]))
+    times = np.arange(130) / 25
+
+    def edited(blocks, window):
+        line = Line(lips_system.speaking(blocks, references), 130)
+        session = FlashLipsSession(net, reference, line)
+        spec = PredictorSpec(None, 25.0, window, 0, 1, "frame")
+        plan = plan_frames(times, 1)
+        frames = zip(times, crops, strict=True)
+        return np.stack([f for _, f in edit_frames(frames, plan, session, spec, Clock())])
+
+    whole = edited([speech], 130)
+    pieces = edited(np.array_split(speech, 9), 16)
+    assert np.abs(whole.astype(int) - pieces).mean() < 0.01
+    assert np.abs(whole.astype(int) - crops).mean() > 1, "the edit does something"
 
 
 def test_lips_are_looked_up_by_time(system):
