@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from core.errors import InputError
+from core.media.picture import ALONE
 
 VIDEOS = frozenset({".mp4", ".mpg", ".mov", ".mkv", ".avi", ".webm"})
 PHOTOS = frozenset({".png", ".jpg", ".jpeg"})
@@ -69,7 +70,7 @@ def load_frames(path: Path, every: int = 5, limit: int = 40) -> list[np.ndarray]
             frames: list[np.ndarray] = []
             for index, frame in enumerate(container.decode(video=0)):
                 if index % every == 0:
-                    frames.append(_shrunk(frame.to_ndarray(format="rgb24")))
+                    frames.append(_shrunk(frame.to_ndarray(format="rgb24", threads=ALONE)))
                 if len(frames) == limit:
                     break
     except (av.FFmpegError, IndexError) as error:

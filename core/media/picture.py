@@ -19,6 +19,8 @@ from core.media.crop import cover, resample
 FORMAT = "yuv420p"
 WEIGHTS = {Colorspace.ITU709: (0.2126, 0.0722), Colorspace.ITU601: (0.299, 0.114)}
 """Shares of red and blue in luma (ITU-R BT.709 and BT.601), by matrix."""
+ALONE = 1
+"""Threads of the colour converter: starting more takes several times as long as its work."""
 WHOLE = 32
 """Pixels that the colour converter takes at once."""
 
@@ -120,7 +122,7 @@ def _plain(key: Any) -> bool:
 
 
 def _rgb(frame: av.VideoFrame, matrix: Colorspace) -> np.ndarray:
-    return frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
+    return frame.reformat(format="rgb24", src_colorspace=matrix, threads=ALONE).to_ndarray()
 
 
 def _encoding(matrix: Colorspace) -> np.ndarray:

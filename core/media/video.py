@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from core.errors import InputError
-from core.media.picture import Picture, picture_of
+from core.media.picture import ALONE, Picture, picture_of
 from core.media.writing import MATRICES, UNTAGGED, VideoWriter, encode_mp4, hd
 
 __all__ = [
@@ -384,7 +384,7 @@ def _pixels(frame: av.VideoFrame) -> np.ndarray:
     """(H, W, 3) uint8 RGB, turned the way it is shown."""
     # What players take untagged HD for; the library would say SD.
     matrix = Colorspace.ITU709 if untagged_hd(frame) else None
-    rgb = frame.reformat(format="rgb24", src_colorspace=matrix).to_ndarray()
+    rgb = frame.reformat(format="rgb24", src_colorspace=matrix, threads=ALONE).to_ndarray()
     turns = turn(frame) // 90
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 

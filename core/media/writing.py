@@ -17,7 +17,7 @@ from av.video.reformatter import Colorspace
 
 from core.files import atomic
 from core.media.encoders import ENCODERS, encoder
-from core.media.picture import Picture
+from core.media.picture import ALONE, Picture
 
 if TYPE_CHECKING:
     from core.media.tracks import Track
@@ -205,6 +205,7 @@ def _picture_of(
         picture.pict_type = PictureType.NONE  # else the source's choice of key frames is kept
     else:
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        picture = rgb.reformat(format="yuv444p" if odd else "yuv420p", dst_colorspace=matrix)
+        kind = "yuv444p" if odd else "yuv420p"
+        picture = rgb.reformat(format=kind, dst_colorspace=matrix, threads=ALONE)
     picture.pts, picture.time_base = time, base
     return picture
