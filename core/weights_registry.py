@@ -319,6 +319,30 @@ _ALL = (
         "'flashlips weights convert'",
     ),
     _file(
+        "auto_avsr_vsr",
+        Part("auto_avsr_vsr.safetensors", 0, ""),
+        "Apache-2.0 (code); the weights may carry terms of their training data (its README)",
+        "lip reader, for LipScore",
+        "vsr_trlrs2lrs3vox2avsp_base.pth of github.com/mpc001/auto_avsr, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "stable_syncnet",
+        Part("stable_syncnet.safetensors", 0, ""),
+        "Apache-2.0 (code); see the model's page for the weights",
+        "audio-visual synchrony, StableSyncNet of 16 frames of 256 px",
+        "stable_syncnet.pt of huggingface.co/ByteDance/LatentSync-1.6, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "inception_v3_fid",
+        Part("inception_v3_fid.safetensors", 0, ""),
+        "Apache-2.0",
+        "features for FID, InceptionV3 of 2015-12-05",
+        "weights-inception-2015-12-05-6726825d.pth of github.com/toshas/torch-fidelity, release "
+        "v0.2.0, passed through 'flashlips weights convert'",
+    ),
+    _file(
         "vggface2",
         Part("vggface2.safetensors", 0, ""),
         "MIT",

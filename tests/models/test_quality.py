@@ -74,16 +74,6 @@ def test_the_committed_model_is_the_fit_of_the_named_photos():
     assert np.linalg.matrix_rank(known.covariance) == 36
 
 
-def test_hyper_iqa_computes_the_published_function():
-    """Golden values of the published code (MIT) on weights drawn from their keys' names."""
-    net = crc_weights.filled(HyperIQA())
-    names = ("hyper_iqa.image", "hyper_iqa.image.2")
-    given = [torch.from_numpy(crc_weights.normal(name, (1, 3, 224, 224))) for name in names]
-    with torch.inference_mode():
-        found = net(torch.cat(given)).tolist()
-    assert found == pytest.approx([0.06799430, 0.05924216], abs=2e-6)
-
-
 def test_names_weights_and_choice(tmp_path):
     store = Store((tmp_path,))
     assert load_quality("auto", store).name.startswith("niqe-fitted@")
