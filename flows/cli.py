@@ -91,7 +91,9 @@ def _sync(verbs: argparse._SubParsersAction) -> None:
         "--codec", default="x264", metavar="NAME",
         help="x264, x265, nvenc, videotoolbox, qsv, amf, or hardware for whichever is there",
     )  # fmt: skip
-    verb.add_argument("--preset", default="veryfast", help="x264's: ultrafast to veryslow")
+    verb.add_argument(
+        "--preset", default="swift", help="swift, or x264's own: ultrafast to veryslow"
+    )
     verb.add_argument("--start", type=float, default=0.0, metavar="S", help="of VIDEO, seconds")
     verb.add_argument("--end", type=float, metavar="S")
     verb.add_argument(

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.media.audio import SpooledSound, sound_blocks
-from core.media.encoders import PRESETS, encoder
+from core.media.encoders import PRESETS, SWIFT, encoder
 from core.media.video import Image, VideoInfo, probe
-from core.media.writing import PRESET
 from core.sample import SAMPLE_RATE
 from inference.engine import Clock
 from inference.footage import Footage, Span, footage_of
@@ -31,7 +30,7 @@ class Coding:
 
     crf: int = 18
     encoder: str = "x264"
-    preset: str = PRESET
+    preset: str = SWIFT
 
     def check(self, size: tuple[int, int]) -> None:
         """Raises InputError where it can't be done for frames of (width, height)."""

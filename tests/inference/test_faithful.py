@@ -287,7 +287,7 @@ def test_a_card_is_used_where_there_is_one(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("coding", "said"), [
     (Coding(encoder="vhs"), "no encoder 'vhs'; use x264, x265"),
-    (Coding(preset="warp"), "no preset 'warp'; use one of ultrafast"),
+    (Coding(preset="warp"), "no preset 'warp'; use one of swift, ultrafast"),
 ])  # fmt: skip
 def test_encoders_that_do_not_exist_are_one_sentence(coding, said, tmp_path):
     video = numbered(tmp_path / "in.mp4", [0.0, 0.04])
