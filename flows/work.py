@@ -174,7 +174,8 @@ def sync_video(
     def tell(part: str, done: int, total: int | None) -> None:
         elapsed = time.monotonic() - started.setdefault(part, time.monotonic())
         left = elapsed / done * (total - done) if total and done else math.nan
-        console.bar(part, done, total or done + 1, left, f"frame {done}")
+        speed = f", {(done - 1) / elapsed:.1f} a second" if elapsed > 0 and done > 1 else ""
+        console.bar(part, done, total or done + 1, left, f"frame {done}{speed}")
 
     sync(video, audio, out, predictor, store, seed=seed, progress=tell, **choices)
     return out
