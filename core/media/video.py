@@ -56,7 +56,7 @@ CONTAINERS = (
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SMIL", b"[playlist]", b"v=0")
 Image = Picture | np.ndarray
 """A frame: (H, W, 3) uint8 RGB, or what gives that where it is looked at."""
-FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, np.ndarray]]]
+FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, Image]]]
 """Path, start, end -> (time, frame) at the file's own rate, as ``read_frames`` gives them."""
 
 WHOLE = 0.98
@@ -246,7 +246,7 @@ def read_frames_at(
     fps: float = 25,
     span_s: tuple[float, float] | None = None,
     read: FrameReader | None = None,
-) -> Iterator[tuple[float, np.ndarray]]:
+) -> Iterator[tuple[float, Any]]:
     """Frames at a constant rate: for each output time the source frame nearest to it.
 
     Only frames that are given are turned into pixels: of 240 a second, 25 cost that.
@@ -258,7 +258,7 @@ def read_frames_at(
         read: gives frames at the file's own rate; ``read_frames`` by default.
 
     Yields:
-        (time, (H, W, 3) uint8 RGB) at ``start + k / fps``.
+        (time, (H, W, 3) uint8 RGB, or what ``read`` gives) at ``start + k / fps``.
 
     Raises:
         InputError: as ``read_frames``.
@@ -268,7 +268,7 @@ def read_frames_at(
     frames, pixels_of = _source(path, start, end, read)
     gap, last = step, -math.inf
     shown: Any = None
-    pixels: np.ndarray | None = None
+    pixels: Any = None
     for time, frame in frames:
         if shown is not None:
             gap = time - last
@@ -287,7 +287,7 @@ def read_frames_at(
 
 def _source(
     path: Path, start: float, end: float, read: FrameReader | None
-) -> tuple[Iterator[tuple[float, Any]], Callable[[Any], np.ndarray]]:
+) -> tuple[Iterator[tuple[float, Any]], Callable[[Any], Any]]:
     """Frames with their times, and what makes pixels of one: a reader gives pixels already."""
     if read is None:
         return ((time, frame) for time, _, frame in _decoded(path, start)), _pixels
