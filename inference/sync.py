@@ -149,6 +149,7 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
             for count, (time_s, _) in enumerate(frames, start=1):
                 times.append(time_s)
                 job.progress("track", count, job.footage.frames)
+            _some(job, len(times))
             return plan_frames(times, spec.references)
         assert tracker is not None, "a system that edits crops needs a tracker"
         tracks = follow(
@@ -156,6 +157,7 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
             tracker,
             lambda done: job.progress("track", done, job.footage.frames),
         )
+    _some(job, len(tracks))
     if not tracks.found.any():
         raise InputError(
             f"no face was found in any of the {len(tracks)} frames of {job.video}; "
@@ -170,6 +172,15 @@ def _first_pass(job: Job, predictor: Predictor, tracker: Tracker | None, clock: 
             "and from the front"
         )
     return plan
+
+
+def _some(job: Job, frames: int) -> None:
+    """Damaged files may hold nothing of a part that they promise."""
+    if not frames:
+        raise InputError(
+            f"{job.video} has no readable frame in the part that was asked for; "
+            "choose another part or give a complete file"
+        )
 
 
 def _spread(
