@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 MPEG = {"vcodec": "mpeg2video", "acodec": "mp2", "rate": 48_000}
+WEBM = {"vcodec": "libvpx", "acodec": "libopus", "rate": 48_000}
 
 
 def pattern(index: int, size: tuple[int, int]) -> np.ndarray:
@@ -31,13 +32,15 @@ def write(
     fps: Fraction = Fraction(25),
     draw: Callable[[int, tuple[int, int]], np.ndarray] = pattern,
     keys: int | None = None,
+    live: bool = False,
 ) -> Path:
     """A video whose frames are shown at ``times_s``; no times give sound alone (one second).
 
     ``keys`` is the number of frames from one key frame to the next, by default the codec's own.
+    ``live`` is for webm as browsers record it: the header is written before the length is known.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options={"live": "1"} if live else {}) as out:
         video = out.add_stream(vcodec, rate=fps) if len(times_s) else None
         heard = out.add_stream(acodec, rate=rate, layout="mono") if sound else None
         if video is not None:
