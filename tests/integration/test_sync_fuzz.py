@@ -159,6 +159,7 @@ def trouble(case: Case, store: Store) -> tuple[str, str]:
     return "edited", case.name
 
 
+@pytest.mark.slow
 def test_a_crash_and_a_hang_are_seen_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(sync_worker, "LIMIT_S", 3.0)
     worker = Worker((), trouble)
