@@ -36,8 +36,9 @@ ci: check test ## what CI runs
 	$(BIN)/python -m pytest tests -m slow
 	$(BIN)/flashlips demo
 
-fuzz: $(READY) ## 240 damaged files through preprocessing (FUZZ_SEED=1 for others)
-	FUZZ_FILES=$${FUZZ_FILES:-240} $(BIN)/python -m pytest tests/integration/test_fuzz.py -m slow
+fuzz: $(READY) ## 240 damaged files through preprocessing, 200 through sync (FUZZ_SEED=1 for others)
+	FUZZ_FILES=$${FUZZ_FILES:-240} SYNC_FUZZ_FILES=$${SYNC_FUZZ_FILES:-200} $(BIN)/python -m pytest -m slow \
+		tests/integration/test_fuzz.py tests/integration/test_sync_fuzz.py
 
 chaos: $(READY) ## kill -9 of preprocessing and training at seeded moments, and a Ray node taken away
 	CHAOS_KILLS=$${CHAOS_KILLS:-10} TRAIN_KILLS=$${TRAIN_KILLS:-5} $(BIN)/python -m pytest -m slow \

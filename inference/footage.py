@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Literal
 
 from core.errors import InputError
+from core.media.audio import LATEST_S
 from core.media.video import Image, VideoInfo, read_pictures
 
 Length = Literal["video", "audio", "shortest"]
@@ -93,9 +94,30 @@ class Footage:
             yield time, frame
 
     def _forward(self) -> Iterator[tuple[float, Image]]:
-        start = self.start_s or None
-        for time, frame in read_pictures(self.info.path, start, self.end_s):
+        last = self.start_s
+        for time, frame in read_pictures(self.info.path, self.start_s or None, self.end_s):
+            self._check(frame, last, time)
+            last = time
             yield max(0.0, time - self.start_s), frame
+
+    def _check(self, frame: Image, last: float, time: float) -> None:
+        """Damaged files show anything; without this one flipped bit asks for a day of silence.
+
+        Raises:
+            InputError: no later frame can be shown after the last one.
+        """
+        if time - last > LATEST_S:
+            raise InputError(
+                f"{self.info.path} is damaged: its clock jumps from {last:.0f} to {time:.0f} s; "
+                "give another copy"
+            )
+        size = (frame.shape[1], frame.shape[0])
+        if size != (self.info.width, self.info.height):
+            raise InputError(
+                f"{self.info.path}: its picture changes from {self.info.width} x "
+                f"{self.info.height} to {size[0]} x {size[1]} pixels at {time:.2f} s; "
+                "convert it to one size first"
+            )
 
     def _endless(self) -> Iterator[tuple[float, Image]]:
         """The part, and then what extends it."""

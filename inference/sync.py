@@ -174,6 +174,7 @@ def _first_pass(
             for count, (time_s, _) in enumerate(frames, start=1):
                 times.append(time_s)
                 job.progress("track", count, job.footage.frames)
+            _some(job, len(times))
             return [plan_frames(times, references)]
         assert len(trackers) == len(job.voices), "a system that edits crops needs trackers"
         found = follow(
@@ -181,6 +182,7 @@ def _first_pass(
             trackers,
             lambda done: job.progress("track", done, job.footage.frames),
         )
+    _some(job, len(found[0]))
     return [
         _planned(job, tracks, crop, references, voice)
         for tracks, voice in zip(found, job.voices, strict=True)
@@ -203,6 +205,15 @@ def _planned(job: Job, tracks: Tracks, crop: CropSpec, references: int, voice: V
             "and from the front"
         )
     return plan
+
+
+def _some(job: Job, frames: int) -> None:
+    """Damaged files may hold nothing of a part that they promise."""
+    if not frames:
+        raise InputError(
+            f"{job.video} has no readable frame in the part that was asked for; "
+            "choose another part or give a complete file"
+        )
 
 
 def _spread(frames: Iterable[tuple[float, Image]], clock: Clock) -> Iterator[tuple[float, Image]]:

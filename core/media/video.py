@@ -8,10 +8,11 @@ playlist dressed as a video can't make the library read anything else.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ Image = Picture | np.ndarray
 FrameReader = Callable[[Path, float | None, float | None], Iterator[tuple[float, Image]]]
 """Path, start, end -> (time, frame) at the file's own rate, as ``read_frames`` gives them."""
 
+EARLIER_S = (1.0, 10.0, math.inf)
+"""How far before an asked time reading begins: farther when the last try came out behind it."""
 WHOLE = 0.98
 """A file with fewer than this part of its promised frames counts as truncated."""
 
@@ -150,7 +153,7 @@ def probe(path: Path) -> VideoInfo:
             width, height = height, width
         fps = _rate(stream)
         aspect = Fraction(stream.sample_aspect_ratio or 1)
-        return VideoInfo(
+        info = VideoInfo(
             path=Path(path),
             width=width,
             height=height,
@@ -163,6 +166,8 @@ def probe(path: Path) -> VideoInfo:
             colours=(int(frame.color_primaries), int(frame.color_trc), int(frame.colorspace)),
             pixel_aspect=1 / aspect if angle % 180 else aspect,
         )
+    # Browsers record webm without a length: the header is written before it is known.
+    return info if info.duration_s > 0 else replace(info, duration_s=tally(path).picture_s)
 
 
 def tally(path: Path) -> Tally:
@@ -304,12 +309,10 @@ def _decoded(path: Path, start_s: float | None) -> Iterator[tuple[float, float, 
         stream = picture(container, path)
         half = 0.5 / float(_rate(stream))
         zero = _start(stream)
-        if start_s and start_s > 1:
-            # A second early: B-frames and coarse indexes may land behind the asked time.
-            assert stream.time_base is not None
-            container.seek(int((zero + start_s - 1) / stream.time_base), stream=stream)
+        near = bool(start_s and start_s > EARLIER_S[0])
+        frames = _sought(container, stream, start_s or 0.0) if near else container.decode(stream)
         count = 0
-        for frame in container.decode(stream):
+        for frame in frames:
             time = count * 2 * half if frame.time is None else frame.time - zero
             count += 1
             yield time, half, frame
@@ -320,6 +323,22 @@ def _decoded(path: Path, start_s: float | None) -> Iterator[tuple[float, float, 
                 f"{path} is cut off: it holds {count} of {stream.frames} promised frames; "
                 "give the complete file"
             )
+
+
+def _sought(container: Any, stream: Any, start_s: float) -> Iterator[av.VideoFrame]:
+    """Frames from before ``start_s`` on, where the file has any there.
+
+    B-frames and coarse indexes may land behind the asked time, so it begins early. A broadcast
+    stream has no index: what is found there is lost up to the next key frame, often a long way.
+    """
+    zero = _start(stream)
+    for early in EARLIER_S:
+        container.seek(int((zero + max(0.0, start_s - early)) / stream.time_base), stream=stream)
+        frames = container.decode(stream)
+        first = next(frames, None)
+        if first is not None and (first.time is None or first.time - zero <= start_s):
+            break
+    return frames if first is None else itertools.chain([first], frames)
 
 
 def decode_mp4(data: bytes) -> np.ndarray:

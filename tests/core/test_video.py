@@ -15,6 +15,7 @@ from core.media.video import (
     read_frames,
     read_frames_at,
 )
+from tests.preprocessing import odd_files
 
 NTSC = Fraction(30000, 1001)
 
@@ -82,6 +83,30 @@ def test_a_span_holds_the_same_frames_as_the_whole(tmp_path):
     span = list(read_frames(path, 1.6, 2.0))
     assert [round(time * 25) for time, _ in span] == list(range(40, 50))
     assert all((frame == whole[40 + k]).all() for k, (_, frame) in enumerate(span))
+
+
+@pytest.mark.parametrize("keys", [250, 30])
+def test_a_span_of_a_broadcast_stream_is_found_without_an_index(tmp_path, keys):
+    """Seeking lands between two key frames there; what follows is nothing up to the next."""
+    path = odd_files.write(tmp_path / "a.ts", odd_files.even(4), keys=keys, sound=False)
+    whole = list(read_frames(path))
+    assert len(whole) == 100
+    for first, end in ((26, 30), (50, 55), (59, 61), (85, 90), (97, 100)):
+        span = list(read_frames(path, first / 25, end / 25))
+        assert [round(time * 25) for time, _ in span] == list(range(first, end))
+        pairs = zip(span, whole[first:end], strict=True)
+        assert all((ours == theirs).all() for (_, ours), (_, theirs) in pairs)
+
+
+def test_a_length_that_the_file_does_not_tell_is_counted(tmp_path):
+    import av
+
+    path = odd_files.write(
+        tmp_path / "a.webm", odd_files.even(0.8), **odd_files.WEBM, live=True, sound=False
+    )
+    with av.open(str(path)) as container:
+        assert not container.duration, "the file tells its length"
+    assert probe(path).duration_s == pytest.approx(0.8, abs=0.01)
 
 
 def test_constant_rate_keeps_matching_frames_and_resamples_others(tmp_path):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,53 +17,13 @@ from core.shards import read_samples
 from preprocessing import ledger
 from preprocessing.recipes import PreprocessRecipe
 from preprocessing.run import preprocess
+from tests.mutations import MUTATIONS
 from tests.preprocessing.odd_files import MPEG, even, uneven, write
 
 FILES = int(os.environ.get("FUZZ_FILES", "20"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 LIMIT_S = "120"
 """For one step over one file of a second: a hang, even on a machine that does ten other things."""
-
-Mutation = Callable[[bytearray, random.Random, list[bytes]], bytearray]
-
-
-def flipped(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    for _ in range(rng.choice([1, 4, 30, 300])):
-        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    return data
-
-
-def cut(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    return data[: rng.randrange(1, len(data))]
-
-
-def holed(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    start = rng.randrange(len(data))
-    del data[start : start + rng.randrange(1, 2000)]
-    return data
-
-
-def spliced(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    other = rng.choice(others)
-    return data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
-
-
-def bad_header(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    start = rng.randrange(64)
-    data[start : start + 256] = rng.randbytes(256)
-    return data
-
-
-def bad_numbers(data: bytearray, rng: random.Random, others: list[bytes]) -> bytearray:
-    """Extreme sizes, counts and times, near the start and near the end, where indexes lie."""
-    for _ in range(rng.randrange(1, 12)):
-        near = rng.randrange(min(3000, len(data) - 4))
-        at = near if rng.random() < 0.5 else len(data) - 4 - near
-        data[at : at + 4] = rng.choice([b"\xff" * 4, b"\x7f\xff\xff\xff", b"\0" * 4, b"\0\0\0\1"])
-    return data
-
-
-MUTATIONS: list[Mutation] = [flipped, cut, holed, spliced, bad_header, bad_numbers]
 
 
 def seeds(folder: Path) -> list[Path]:

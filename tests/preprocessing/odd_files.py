@@ -10,6 +10,7 @@ import av
 import numpy as np
 
 MPEG = {"vcodec": "mpeg2video", "acodec": "mp2", "rate": 48_000}
+WEBM = {"vcodec": "libvpx", "acodec": "libopus", "rate": 48_000}
 
 
 def pattern(index: int, size: tuple[int, int]) -> np.ndarray:
@@ -29,10 +30,17 @@ def write(
     acodec: str = "aac",
     rate: int = 16_000,
     fps: Fraction = Fraction(25),
+    draw: Callable[[int, tuple[int, int]], np.ndarray] = pattern,
+    keys: int | None = None,
+    live: bool = False,
 ) -> Path:
-    """A video whose frames are shown at ``times_s``; no times give sound alone (one second)."""
+    """A video whose frames are shown at ``times_s``; no times give sound alone (one second).
+
+    ``keys`` is the number of frames from one key frame to the next, by default the codec's own.
+    ``live`` is for webm as browsers record it: the header is written before the length is known.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options={"live": "1"} if live else {}) as out:
         video = out.add_stream(vcodec, rate=fps) if len(times_s) else None
         heard = out.add_stream(acodec, rate=rate, layout="mono") if sound else None
         if video is not None:
@@ -42,8 +50,10 @@ def write(
             video.time_base = video.codec_context.time_base = clock
             if vcodec == "libx264":
                 video.options = {"preset": "ultrafast", "threads": "1"}
+            if keys is not None:
+                video.codec_context.gop_size = keys
             for i, time_s in enumerate(times_s):
-                frame = av.VideoFrame.from_ndarray(pattern(i, size), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(draw(i, size), format="rgb24")
                 frame = frame.reformat(format=pix_fmt)
                 frame.pts, frame.time_base = round(time_s / clock), clock
                 out.mux(video.encode(frame))
@@ -75,12 +85,15 @@ def uneven(seconds: float) -> list[float]:
     return sorted([t for t in even(seconds, 30) if not third <= t < 2 * third - 0.01] + slow)
 
 
-def turned(path: Path) -> Path:
-    """Sets a file's rotation to 90 degrees, as a phone held upright does."""
+def turned(path: Path, height: int = 48) -> Path:
+    """Sets a file's rotation to 90 degrees, as a phone held upright does; ``height`` of its frames.
+
+    A point x, y of the frames is shown at ``height - y, x``.
+    """
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     one = 1 << 16
-    for place, value in enumerate([0, one, 0, -one, 0, 0, 48 * one, 0, 1 << 30]):
+    for place, value in enumerate([0, one, 0, -one, 0, 0, height * one, 0, 1 << 30]):
         data[matrix + 4 * place : matrix + 4 * place + 4] = value.to_bytes(4, "big", signed=True)
     path.write_bytes(data)
     return path
