@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from models.flashlips.stages import SYSTEM
+from typing import Any
 
 __all__ = ["SYSTEM"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported late: the stages load data and experts, which the nets alone do without.
+    if name == "SYSTEM":
+        from models.flashlips.stages import SYSTEM
+
+        return SYSTEM
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

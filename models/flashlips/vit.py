@@ -77,7 +77,9 @@ class ViT(nn.Module):
         """One pass."""
         grid = self.lift(self.norm(self.conv_in(x)))
         _, dim, rows, columns = grid.shape
-        tokens = grid.flatten(2).transpose(1, 2) + positions(rows, columns, dim, x.device)
+        # In the weights' type: under autocast, where they are float32, tokens stay float32.
+        places = positions(rows, columns, dim, x.device).to(self.conv_in.weight.dtype)
+        tokens = grid.flatten(2).transpose(1, 2) + places
         for block in self.blocks:
             tokens = checkpointed.run(block, self.checkpointing, tokens)
         return self.conv_out(self.lower(tokens.transpose(1, 2).unflatten(2, (rows, columns))))

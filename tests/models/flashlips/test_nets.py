@@ -145,6 +145,20 @@ def test_the_vit_sees_everything_and_knows_places():
     assert not torch.allclose(torch.roll(vit(x.detach()), 1, -1), moved)
 
 
+def test_the_vit_works_in_the_type_of_its_weights():
+    torch.manual_seed(0)
+    vit, x = ViT(6, 4, narrow=16, dim=64, depth=2, heads=4, groups=4), torch.randn(1, 6, 4, 4)
+    seen = []
+    vit.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
+    with torch.no_grad():
+        expected = vit(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            vit(x)
+        found = vit.bfloat16()(x.bfloat16())
+    assert seen == [torch.float32, torch.float32, torch.bfloat16]
+    assert torch.allclose(found.float(), expected, atol=0.05 * float(expected.abs().max()))
+
+
 def test_an_editor_on_the_vit():
     net = {**NANO_NET, "editor": {"vit": {"narrow": 32, "dim": 64, "depth": 2, "heads": 4}}}
     editor = build("editor", net)
