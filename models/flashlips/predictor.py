@@ -89,7 +89,7 @@ class FlashLipsPredictor:
             z_ref = system.encode(references[:1])
             reference = system.editor.reference(z_ref)  # type: ignore[operator]
         # Speech is heard a window ahead, while frames are edited.
-        return FlashLipsSession(self.net, reference, Line(ahead(lips, 1), frames))
+        return FlashLipsSession(self.net, reference, Line(ahead(in_one_thread(lips), 1), frames))
 
     def _most_closed(self, references: np.ndarray) -> int:
         """The reference with the smallest measured mouth opening."""
@@ -114,6 +114,15 @@ def feelings(emotion: SpeechEmotion, sound: Sound) -> Callable[[int], np.ndarray
         return emotion.probabilities(piece)
 
     return lambda frame: of(frame // length)
+
+
+def in_one_thread(items: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The same items; torch makes them in the thread that asks, without help.
+
+    Beside frames that are edited, waiting for helpers costs as much as the work.
+    """
+    torch.set_num_threads(1)
+    yield from items
 
 
 def close_when_silent(
