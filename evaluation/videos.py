@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ WIDE = 512
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Viewing:
     """How videos are read; part of a benchmark's version.
 
     Attributes:
@@ -52,7 +52,7 @@ class Seen:
 
     Attributes:
         path: of the file. sha: 16 hex digits of its bytes.
-        frames: (T,h,w,3) uint8, whole frames, shrunk to the protocol's longest side.
+        frames: (T,h,w,3) uint8, whole frames, shrunk to the viewing's longest side.
         crops: (T,S,S,3) uint8 around the face.
         transforms: (T,2,3), pixels of the full-sized frame -> crop pixels.
         mesh: (T,468,3) in crop pixels, NaN where no face was found.
@@ -111,17 +111,39 @@ class VideoCase:
         return self.cache[key]
 
 
+class VideoMetric(Protocol):
+    """One measure of edited videos: ``observe`` runs anywhere, ``reduce`` once over all cases.
+
+    Attributes:
+        name: of the metric; its numbers start with it.
+        better: which way, as ``core.contracts.Metric``.
+        needs: names of registered weights without which it is not computed under its name.
+        kinds: of cases it says something about.
+    """
+
+    name: str
+    better: Literal["higher", "lower", "one"]
+    needs: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+
+    def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
+        """Values of one case, each with the same first axis: frames, or windows of frames."""
+
+    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
+        """Numbers over the cases' values, by name; the order of the rows changes nothing."""
+
+
 class Reader:
     """Reads videos for metrics and remembers the last ones, so that each is read once.
 
     Args:
-        protocol: how.
+        viewing: how.
         tracker: finds and follows faces, as ``models.experts.face.FaceMesh`` does.
         keep: how many videos are remembered.
     """
 
-    def __init__(self, protocol: Protocol, tracker: Any, keep: int = 4) -> None:
-        self.protocol, self._tracker = protocol, tracker
+    def __init__(self, viewing: Viewing, tracker: Any, keep: int = 4) -> None:
+        self.viewing, self._tracker = viewing, tracker
         self._source = functools.lru_cache(keep)(self._read_source)
 
     def source(self, path: Path) -> Seen:
@@ -148,10 +170,10 @@ class Reader:
                     f"{source.size[1]}; write it in the source's size"
                 )
             if index < len(source):
-                crop = warp(frame, source.transforms[index], self.protocol.crop.size)
+                crop = warp(frame, source.transforms[index], self.viewing.crop.size)
                 crops.append(crop)
                 meshes.append(self._mesh_of(crop))
-                frames.append(shrunk(frame, self.protocol.wide))
+                frames.append(shrunk(frame, self.viewing.wide))
         if abs(index + 1 - len(source)) > 1:
             raise InputError(
                 f"{path} has {index + 1} frames, its source {len(source)}; write as many as the "
@@ -160,12 +182,12 @@ class Reader:
         count = len(crops)
         return Seen(
             Path(path), file_sha(path), np.stack(frames), np.stack(crops),
-            source.transforms[:count], np.stack(meshes), size, sound_of(path), self.protocol.fps,
+            source.transforms[:count], np.stack(meshes), size, sound_of(path), self.viewing.fps,
         )  # fmt: skip
 
     def _frames(self, path: Path) -> Iterator[Image]:
-        span = None if self.protocol.seconds is None else (0.0, self.protocol.seconds)
-        for _, frame in read_frames_at(Path(path), self.protocol.fps, span, read_pictures):
+        span = None if self.viewing.seconds is None else (0.0, self.viewing.seconds)
+        for _, frame in read_frames_at(Path(path), self.viewing.fps, span, read_pictures):
             yield frame
 
     def _read_source(self, path: Path) -> Seen:
@@ -178,15 +200,15 @@ class Reader:
             wholes.append(frame)
         if not any(found):
             raise InputError(f"no face was found in {path}; leave it out, or give another copy")
-        spec, known = self.protocol.crop, np.array(found)
+        spec, known = self.viewing.crop, np.array(found)
         transforms = spec.fit(np.stack(points), known)
         crops = [warp(f, t, spec.size) for f, t in zip(wholes, transforms, strict=True)]
         # Measured on the crops, as outputs are: two ways of measuring differ by more than systems.
         mesh = np.stack([self._mesh_of(crop) for crop in crops])
         size = (wholes[0].shape[1], wholes[0].shape[0])
         return Seen(
-            path, file_sha(path), np.stack([shrunk(f, self.protocol.wide) for f in wholes]),
-            np.stack(crops), transforms, mesh, size, sound_of(path), self.protocol.fps,
+            path, file_sha(path), np.stack([shrunk(f, self.viewing.wide) for f in wholes]),
+            np.stack(crops), transforms, mesh, size, sound_of(path), self.viewing.fps,
         )  # fmt: skip
 
     def _mesh_of(self, crop: np.ndarray) -> np.ndarray:
