@@ -1,0 +1,145 @@
+"""Clips and a system -> edited videos -> rows. Each video is read once for all metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from core.contracts import Predictor
+from core.errors import InputError
+from core.files import read_json, write_json
+from core.media.audio import read_sound
+from core.media.video import probe
+from core.sample import SAMPLE_RATE
+from core.weights import Store
+from evaluation.benchmarks.pairs import Pair, VideoBenchmark
+from evaluation.scores import Scores
+from evaluation.videos import Reader, VideoCase, VideoMetric, file_sha, together
+from inference.sync import sync
+
+Progress = Callable[[str, int, int], None]
+"""(what was done, how many are done, of how many)."""
+KEY = ".made.json"
+"""Beside an output: what it was made of; an equal one is not made again."""
+
+log = logging.getLogger(__name__)
+
+
+def make(
+    benchmark: VideoBenchmark,
+    pairs: Sequence[Pair],
+    predictor: Predictor,
+    store: Store,
+    folder: Path,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, str]:
+    """Edits every pair into ``folder/NAME.mp4``; finished ones are kept.
+
+    Returns:
+        pair -> why it could not be edited.
+    """
+    failures: dict[str, str] = {}
+    card = getattr(predictor, "card", None)
+    for done, pair in enumerate(pairs, start=1):
+        out = folder / f"{pair.name}.mp4"
+        sound = _silent(pair, folder) if pair.audio is None else pair.audio
+        key = {
+            "benchmark": benchmark.id, "source": file_sha(pair.source), "sound": file_sha(sound),
+            "checkpoint": None if card is None else [card.uri, card.step, card.recipe_sha],
+        }  # fmt: skip
+        note = out.with_suffix(KEY)
+        try:
+            if not (out.is_file() and note.is_file() and read_json(note) == key):
+                sync(pair.source, sound, out, predictor, store, coding=benchmark.coding)
+                write_json(note, key)
+        except InputError as error:
+            failures[pair.name] = str(error)
+        progress(pair.name, done, len(pairs))
+    return failures
+
+
+def _silent(pair: Pair, folder: Path) -> Path:
+    """A silent sound as long as the pair's source."""
+    path = folder / f"{pair.name}.wav"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        count = round(probe(pair.source).duration_s * SAMPLE_RATE)
+        soundfile.write(path, np.zeros(count, np.float32), SAMPLE_RATE)
+    return path
+
+
+def measure(
+    pairs: Sequence[Pair],
+    videos: Path,
+    system: str,
+    metrics: Sequence[VideoMetric],
+    reader: Reader,
+    progress: Progress = lambda what, done, total: None,
+) -> Scores:
+    """Measures ``videos/NAME.mp4`` of every pair, whoever made them.
+
+    A video that is missing, unreadable, or of another size or length than its source is a row with
+    the reason; so is one that a metric can't measure.
+
+    Args:
+        pairs: of the benchmark.
+        videos: folder of the edited videos.
+        system: who made them.
+        metrics: each sees the pairs of its ``kinds``.
+        reader: reads videos.
+        progress: told after each pair.
+    """
+    found = []
+    for done, pair in enumerate(pairs, start=1):
+        found.append(measure_pair(pair, videos, system, metrics, reader))
+        progress(pair.name, done, len(pairs))
+    return Scores({m.name: m for m in metrics}).merged(*found)
+
+
+def measure_pair(
+    pair: Pair, videos: Path, system: str, metrics: Iterable[VideoMetric], reader: Reader
+) -> Scores:
+    """One pair's rows; see ``measure``."""
+    named = {m.name: m for m in metrics}
+    try:
+        case = case_of(pair, videos, system, reader)
+    except InputError as error:
+        return Scores(named, failures={pair.name: str(error)}, pairs=(pair.name,))
+    rows, failures = {}, {}
+    for name, metric in named.items():
+        if pair.kind not in metric.kinds:
+            continue
+        try:
+            row = dict(metric.observe(case))
+        except InputError as error:
+            failures[f"{pair.name}.{name}"] = str(error)
+            continue
+        if any(not np.isfinite(v).any() for v in row.values() if v.dtype.kind == "f" and v.size):
+            failures[f"{pair.name}.{name}"] = f"{name} gave no finite value for {pair.name}"
+            continue
+        rows[name, pair.name] = row
+    return Scores(named, rows, failures, (pair.name,))
+
+
+def case_of(pair: Pair, videos: Path, system: str, reader: Reader) -> VideoCase:
+    """A pair and its edited video, read.
+
+    Raises:
+        InputError: a file is missing or unreadable, or the edited video does not fit its source.
+    """
+    path = Path(videos) / f"{pair.name}.mp4"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; make it, or its pair is not measured")
+    source = reader.source(pair.source)
+    output = reader.output(path, source)
+    audio = np.zeros(round(len(source) / source.fps * SAMPLE_RATE), np.float32)
+    if pair.audio is not None:
+        audio = read_sound(pair.audio, SAMPLE_RATE)
+    judge = None if pair.audio_video is None else reader.source(pair.audio_video)
+    return together(
+        VideoCase(pair.name, system, output, source, audio, judge, pair.kind, pair.category)
+    )
