@@ -14,7 +14,6 @@ import datetime
 import itertools
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from core.clip import Clip
 from core.files import read_json, write_json
 from core.media.video import VideoWriter, probe, read_frames
 from core.testing import talking_frame
-from evaluation.machine import machine, revision
+from evaluation.machine import machine, peak_mb, revision
 from infra.settings import settings
 from preprocessing import inputs, ledger
 from preprocessing.pack import keep
@@ -353,8 +352,7 @@ def children(args: argparse.Namespace) -> bool:
     elif args.child_memory:
         recipe = replace(flashlips_debug(), min_face=8.0)
         frames, seconds, _ = through(args.child_memory[0], recipe, args.child_memory[1])
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"frames": frames, "seconds": seconds, "peak_mb": peak_mb}))
+        print(json.dumps({"frames": frames, "seconds": seconds, "peak_mb": peak_mb()}))
     return bool(args.child or args.child_memory)
 
 

@@ -18,7 +18,6 @@ import argparse
 import datetime
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from preprocess import joined, video
 from core.files import read_json, write_json
 from core.media.video import VideoWriter
 from core.testing import DummyPredictor, dummy_sound, talking_frame
-from evaluation.machine import machine, revision
+from evaluation.machine import machine, peak_mb, revision
 from inference.load import load
 from inference.report import SyncReport
 from inference.sync import sync
@@ -106,8 +105,7 @@ def memory(work: Path, quick: bool, clips: Path | None) -> dict[str, Any]:
 def child(path: Path, sound: Path, out: Path) -> None:
     """One edit in a process of its own; says its frames and peak memory."""
     report = sync(path, sound, out, DummyPredictor(), settings().store())
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"frames": report.frames, "peak_mb": peak_mb}))
+    print(json.dumps({"frames": report.frames, "peak_mb": peak_mb()}))
 
 
 PARTS: dict[str, Callable[[Path, bool, Path | None], dict[str, Any]]] = {

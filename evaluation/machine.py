@@ -54,3 +54,16 @@ def _git(*words: str) -> str:
         ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20
     )
     return done.stdout.strip()
+
+
+def peak_mb() -> float:
+    """Peak memory of this program, MB; NaN where the system doesn't say.
+
+    Linux' ``ru_maxrss`` is at least that of whoever started the program.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    return found[0] / 1024 if found else float("nan")
