@@ -18,7 +18,7 @@ from ray.exceptions import RayTaskError
 
 from core.clip import Clip
 from core.errors import InputError
-from infra.settings import settings
+from infra.ray_cluster import cluster
 from preprocessing.guard import Guard
 from preprocessing.plan import Placed, Work
 
@@ -57,23 +57,14 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
     items = [{"work": pickle.dumps(Work(clip.id, clip))} for clip in clips]
     if not items:
         return
-    ours = not ray.is_initialized()
-    if ours:
-        # Without an address Ray joins whatever a 'ray start' on this machine left behind.
-        where: dict[str, Any] = (
-            {} if settings().cluster else {"address": "local", "include_dashboard": False}
-        )
-        ray.init(log_to_driver=False, logging_level=logging.WARNING, **where)
-    try:
-        for found in _dataset(items, chain, folder).iter_rows():
-            yield pickle.loads(found["work"])
-    except RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise InputError(str(error.cause)) from error
-        raise
-    finally:
-        if ours:
-            ray.shutdown()
+    with cluster():
+        try:
+            for found in _dataset(items, chain, folder).iter_rows():
+                yield pickle.loads(found["work"])
+        except RayTaskError as error:
+            if isinstance(error.cause, InputError):
+                raise InputError(str(error.cause)) from error
+            raise
 
 
 def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.data.Dataset:

@@ -264,3 +264,23 @@ def test_videos_without_a_face_are_named(clips, tmp_path):
     dummy_sound(tmp_path / "a.wav", 0.4)
     with pytest.raises(InputError, match=r"no face was found in .*nobody\.mp4"):
         Reader(Viewing(), Blind()).source(path)
+
+
+def tools():
+    return reader(), [Brightness()]
+
+
+@pytest.mark.ray
+def test_two_ray_workers_give_what_one_pass_gives(edited):
+    from evaluation import ray_runner
+
+    _, pairs, folder = edited
+    (folder / f"{pairs[0].name}.mp4").unlink()
+    told = []
+    many = ray_runner.measure(pairs, folder, "same", tools, 2, lambda *args: told.append(args))
+    one = measure(pairs, folder, "same", [Brightness()], reader())
+    assert many.values() == one.values()
+    assert many.by_video() == one.by_video()
+    assert many.failures == one.failures
+    assert many.pairs == one.pairs
+    assert told[-1][1:] == (3, 3)

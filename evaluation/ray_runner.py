@@ -1,0 +1,70 @@
+"""Measuring on Ray: each worker reads its own videos; rows are merged as if measured in one pass.
+
+The only file of evaluation that imports ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util import ActorPool
+
+from evaluation.benchmarks.pairs import Pair
+from evaluation.scores import Scores
+from evaluation.video_run import Progress, measure_pair
+from evaluation.videos import Reader, VideoMetric
+from infra.ray_cluster import cluster
+
+Tools = Callable[[], tuple[Reader, Sequence[VideoMetric]]]
+"""Makes what a worker measures with; called on the worker."""
+
+
+class _Worker:
+    """One process with its own nets."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._reader, self._metrics = tools()
+
+    def measure(self, pair: Pair, videos: Path, system: str) -> tuple[Any, Any]:
+        """A pair's rows and failures."""
+        found = measure_pair(pair, videos, system, self._metrics, self._reader)
+        return found.rows, found.failures
+
+
+def measure(
+    pairs: Sequence[Pair],
+    videos: Path,
+    system: str,
+    tools: Tools,
+    workers: int,
+    progress: Progress = lambda what, done, total: None,
+) -> Scores:
+    """As ``evaluation.video_run.measure``, by several workers.
+
+    Args:
+        pairs: of the benchmark.
+        videos: folder of the edited videos, which every node can read.
+        system: who made them.
+        tools: makes reader and metrics.
+        workers: how many, one core each.
+        progress: told after each pair.
+    """
+    metrics = {m.name: m for m in tools()[1]}
+    scores = Scores(metrics, pairs=tuple(sorted(p.name for p in pairs)))
+    if not pairs:
+        return scores
+    rows: dict[tuple[str, str], Any] = {}
+    failures: dict[str, str] = {}
+    with cluster():
+        kind = ray.remote(num_cpus=1)(_Worker)
+        pool = ActorPool([kind.remote(tools) for _ in range(min(workers, len(pairs)))])
+        given = [(pair, Path(videos).resolve(), system) for pair in pairs]
+        done = pool.map_unordered(lambda actor, g: actor.measure.remote(*g), given)
+        for count, (found, failed) in enumerate(done, start=1):
+            rows.update(found)
+            failures.update(failed)
+            progress("", count, len(pairs))
+    return scores.merged(Scores(metrics, rows, failures))
