@@ -54,11 +54,13 @@ nano: $(READY) ## train the shipped nano checkpoint again
 learn: $(READY) ## measure what the issue's gates ask for (at most 90 minutes)
 	$(BIN)/python bench/learn.py
 
-bench: $(READY) ## speeds of preprocessing, reading and a training step (half an hour, on a quiet machine)
+bench: $(READY) ## speeds of preprocessing, reading, training and editing (an hour, on a quiet machine)
 	$(BIN)/python bench/preprocess.py
 	$(BIN)/python bench/reading.py
 	$(BIN)/python bench/latents.py
 	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/sync.py
+	$(BIN)/python bench/backends.py
 
 clean: ## remove what runs have made (not .venv, not weights)
 	rm -rf runs

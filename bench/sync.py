@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def memory(work: Path, quick: bool, clips: Path | None) -> dict[str, Any]:
 
 def child(path: Path, sound: Path, out: Path) -> None:
     """One edit in a process of its own; says its frames and peak memory."""
-    report = sync(path, sound, out, DummyPredictor(), settings().store())
+    windows = replace(DummyPredictor().spec, window=16)  # it remembers its calls
+    report = sync(path, sound, out, DummyPredictor(windows), settings().store())
     print(json.dumps({"frames": report.frames, "peak_mb": peak_mb()}))
 
 

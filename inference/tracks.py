@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
@@ -167,9 +168,9 @@ class _Follower:
     def __init__(self, tracker: Tracker) -> None:
         tracker.reset()
         self._tracker, self._most = tracker, 0
-        self._times: list[float] = []
-        self._found: list[bool] = []
-        self._sharpness: list[float] = []
+        # Packed: as objects, an hour of them takes as much memory as the frames at hand.
+        self._times, self._sharpness = array("d"), array("d")
+        self._found = array("b")
         self._spill = tempfile.TemporaryFile(prefix="flashlips-tracks-")  # noqa: SIM115 - Meshes'
 
     def push(self, time: float, frame: Image) -> None:
