@@ -343,6 +343,40 @@ _ALL = (
         "v0.2.0, passed through 'flashlips weights convert'",
     ),
     _file(
+        "i3d_torchscript",
+        Part(
+            "i3d_torchscript.pt",
+            51235320,
+            "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
+        ),
+        "Apache-2.0 (the net it was made from); its publisher states no licence for the file",
+        "clip features for FVD, I3D on Kinetics-400, TorchScript",
+        "i3d_torchscript.pt of StyleGAN-V's FVD, also auxiliary/i3d_torchscript.pt of "
+        "huggingface.co/ByteDance/LatentSync-1.6",
+    ),
+    _file(
+        "facenet512",
+        Part("facenet512.onnx", 0, ""),
+        "MIT",
+        "FaceNet-512 identity embedding, 160x160, for comparing with DeepFace's",
+        "facenet512_weights.h5 of github.com/serengil/deepface_models, turned into ONNX",
+    ),
+    _file(
+        "alexnet",
+        Part("alexnet.safetensors", 0, ""),
+        "BSD-3-Clause",
+        "features for LPIPS, AlexNet on ImageNet",
+        "torchvision's alexnet-owt-7be5be79.pth, passed through 'flashlips weights convert'",
+    ),
+    _file(
+        "lpips_alex",
+        Part("lpips_alex.safetensors", 0, ""),
+        "BSD-2-Clause",
+        "weightings of LPIPS v0.1 for AlexNet",
+        "lpips/weights/v0.1/alex.pth of github.com/richzhang/PerceptualSimilarity (the wheel of "
+        "torchmetrics has the same), passed through 'flashlips weights convert'",
+    ),
+    _file(
         "vggface2",
         Part("vggface2.safetensors", 0, ""),
         "MIT",

@@ -55,7 +55,7 @@ def frechet(ours: np.ndarray, theirs: np.ndarray) -> Frechet:
     (mean, a), (other, b) = _gaussian(ours), _gaussian(theirs)
     shared = float(np.linalg.svd(a @ b.T, compute_uv=False).sum())
     apart = float(((mean - other) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * shared)
-    return Frechet(max(apart, 0.0), _note(len(ours), len(theirs), ours.shape[1]))
+    return Frechet(max(apart, 0.0), too_few(len(ours), len(theirs), ours.shape[1]))
 
 
 def _gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,8 @@ def _gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, spread
 
 
-def _note(ours: int, theirs: int, numbers: int) -> str:
+def too_few(ours: int, theirs: int, numbers: int) -> str:
+    """What to know of a distance of so many vectors with so many numbers each; "" is nothing."""
     if min(ours, theirs) > numbers:
         return ""
     return (
