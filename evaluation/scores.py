@@ -69,6 +69,16 @@ class Scores:
                 numbers |= self.metrics[name].reduce(rows)
         return numbers
 
+    def notes(self) -> dict[str, str]:
+        """What metrics of whole sets (``pooled``) say beside their numbers, where they do."""
+        found: dict[str, str] = {}
+        for name, metric in sorted(self.metrics.items()):
+            rows = list(self.of(name).values())
+            said = getattr(metric, "note", None)
+            if rows and said is not None and said(rows):
+                found[name] = said(rows)
+        return found
+
     def by_video(self) -> dict[str, dict[str, float]]:
         """Each video's own numbers, by pair; metrics of whole sets (``pooled``) have none."""
         found: dict[str, dict[str, float]] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,13 @@ from evaluation.machine import machine, revision
 from evaluation.report import Report, plain
 from evaluation.scores import Scores
 from evaluation.stats import Interval, paired_difference
-from evaluation.videos import VideoMetric
+from evaluation.videos import Missing, VideoMetric
 
 FILE = "scores.json"
 VERSION = 1
 ENDS = 10
 """Worst and best videos that are shown."""
 PLAYER_CRF = 26
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A metric that was not computed.
-
-    Attributes:
-        name: of the metric. weights: what is absent. remedy: the command or file that provides it.
-    """
-
-    name: str
-    weights: str
-    remedy: str
 
 
 def directions(metrics: Mapping[str, VideoMetric], numbers: Sequence[str]) -> dict[str, str]:
@@ -79,8 +65,9 @@ def result(
         "intervals": {k: plain([e.low, e.high]) for k, e in ends.items()},
         "directions": directions(scores.metrics, list(values)),
         "videos": plain(scores.by_video()),
+        "notes": scores.notes(),
         "failures": dict(sorted(scores.failures.items())),
-        "missing": [vars(m) for m in missing],
+        "missing": plain([vars(m) for m in missing]),
         "checkpoint": plain(card) if card else None,
         "machine": machine(),
         "revision": revision(),
@@ -127,8 +114,13 @@ def write(
     report.note(checkpoint=found["checkpoint"])
     report.add_section("Numbers", "Means over videos with 95 % intervals; videos are drawn.")
     report.add_table("", *_columns([found]), apart=())
+    for name, note in found["notes"].items():
+        report.add_text(f"{name}: {note}")
     if found["missing"]:
-        lines = [f"{m['name']}: needs {m['weights']}; {m['remedy']}" for m in found["missing"]]
+        lines = [
+            f"{m['name']}: needs {' and '.join(m['weights'])}; {m['remedy']}"
+            for m in found["missing"]
+        ]
         report.add_section("Not computed", "\n\n".join(lines))
     if found["failures"]:
         lines = [f"{name}: {why}" for name, why in found["failures"].items()]

@@ -111,6 +111,21 @@ class VideoCase:
         return self.cache[key]
 
 
+@dataclass(frozen=True)
+class Missing:
+    """A metric that is not computed.
+
+    Attributes:
+        name: of the metric.
+        weights: registered weights that are in no weights folder.
+        remedy: what a person does to get them.
+    """
+
+    name: str
+    weights: tuple[str, ...]
+    remedy: str
+
+
 class VideoMetric(Protocol):
     """One measure of edited videos: ``observe`` runs anywhere, ``reduce`` once over all cases.
 
@@ -119,6 +134,9 @@ class VideoMetric(Protocol):
         better: which way, as ``core.contracts.Metric``.
         needs: names of registered weights without which it is not computed under its name.
         kinds: of cases it says something about.
+
+    One that measures a whole set at once, such as FID, has ``pooled = True`` besides and may have
+    ``note(rows)``, what to say beside its number.
     """
 
     name: str

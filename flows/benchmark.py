@@ -12,9 +12,9 @@ from core.errors import InputError
 from core.weights import Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark, find
 from evaluation.scores import Scores
-from evaluation.video_report import FILE, Missing, compare, ends, player, read_result, result, write
+from evaluation.video_report import FILE, compare, ends, player, read_result, result, write
 from evaluation.video_run import Progress, case_of, make, measure
-from evaluation.videos import Reader, VideoMetric
+from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
 from flows.tracking import child_run
 from infra.settings import settings
@@ -48,7 +48,9 @@ def evaluate_videos(
     benchmark, store, console = find(name), settings().store(), Console()
     if videos is not None and not system:
         raise InputError("--videos needs --system: what do tables call whoever made them?")
-    pairs, failures, card = benchmark.pairs(clips), {}, None
+    pairs = benchmark.pairs(clips)
+    failures: dict[str, str] = {}
+    card: dict[str, Any] | None = None
     manifest = benchmark.manifest(pairs, clips)
     if videos is None:
         videos = out / "videos"
@@ -88,8 +90,9 @@ def _edited(
 def _measures(
     benchmark: VideoBenchmark, store: Store
 ) -> tuple[Reader, list[VideoMetric], list[Missing]]:
-    from evaluation.metrics import of_videos
     from evaluation.metrics.plain import plain
+
+    from evaluation.metrics import of_videos
     from models.experts.face import FaceMesh
 
     with_nets, missing = of_videos(store, settings().runs / "features")

@@ -36,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
-        _preprocess, _train, _sync, _faces, _personalise, _evaluate, _data, _demo, _nano, _codec,
-        _export, _weights,
+        _preprocess, _train, _sync, _faces, _personalise, _evaluate, _compare, _data, _demo, _nano,
+        _codec, _export, _weights,
     ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
@@ -131,11 +131,22 @@ def _personalise(verbs: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(verbs: argparse._SubParsersAction) -> None:
-    verb = verbs.add_parser("evaluate", help="measure a trained system on held-out time")
-    verb.add_argument("--shards", required=True, nargs="+", help="shards, then their sidecars")
+    verb = verbs.add_parser("evaluate", help="measure a system on held-out time or a benchmark")
+    verb.add_argument("--shards", nargs="+", help="held-out time of shards, then their sidecars")
+    verb.add_argument("--benchmark", help="reconstruction, cross_audio, silence, clips or aigc")
+    verb.add_argument("--clips", type=Path, help="the benchmark's folder of talking clips")
     verb.add_argument("--checkpoint", type=Path, help="system folder; default: the shipped nano")
+    verb.add_argument("--videos", type=Path, help="videos that another system made of the clips")
+    verb.add_argument("--system", default="", help="what tables call the system")
     verb.add_argument("--out", required=True, type=Path)
     verb.set_defaults(run=_run_evaluate)
+
+
+def _compare(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("compare", help="systems on one benchmark: which differences are real")
+    verb.add_argument("results", nargs="+", type=Path, help="folders that 'evaluate' wrote")
+    verb.add_argument("--out", required=True, type=Path)
+    verb.set_defaults(run=_run_compare)
 
 
 def _data(verbs: argparse._SubParsersAction) -> None:
@@ -259,9 +270,22 @@ def _run_personalise(a: argparse.Namespace) -> None:
 
 
 def _run_evaluate(a: argparse.Namespace) -> None:
-    from flows.measure import evaluate_system
+    if (a.shards is None) == (a.benchmark is None or a.clips is None):
+        raise InputError("give either --shards, or --benchmark and --clips")
+    if a.shards is not None:
+        from flows.measure import evaluate_system
 
-    print(evaluate_system(_places(a.shards), a.checkpoint, a.out))
+        print(evaluate_system(_places(a.shards), a.checkpoint, a.out))
+        return
+    from flows.benchmark import evaluate_videos
+
+    print(evaluate_videos(a.benchmark, a.clips, a.out, a.checkpoint, a.videos, a.system))
+
+
+def _run_compare(a: argparse.Namespace) -> None:
+    from flows.benchmark import compare_results
+
+    print(compare_results(a.results, a.out))
 
 
 def _run_inspect(a: argparse.Namespace) -> None:

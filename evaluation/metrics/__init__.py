@@ -17,8 +17,7 @@ from evaluation.observer import Observer
 
 if TYPE_CHECKING:
     from core.weights import Store
-    from evaluation.metrics.learned import Missing
-    from evaluation.videos import VideoMetric
+    from evaluation.videos import Missing, VideoMetric
 
 DIRECTIONS: Mapping[str, str] = {
     "psnr": "higher",

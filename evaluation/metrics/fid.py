@@ -40,6 +40,7 @@ class Fid:
     """
 
     better: Literal["higher", "lower", "one"] = "lower"
+    pooled = True
     needs: tuple[str, ...] = ("inception_v3_fid",)
     kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 

@@ -36,6 +36,7 @@ class LatentFrechet:
 
     name = "latent_frechet"
     better: Literal["higher", "lower", "one"] = "lower"
+    pooled = True
     needs: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 

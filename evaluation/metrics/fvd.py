@@ -45,6 +45,7 @@ class Fvd:
     """
 
     better: Literal["higher", "lower", "one"] = "lower"
+    pooled = True
     needs: tuple[str, ...] = ("i3d_torchscript",)
     kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 

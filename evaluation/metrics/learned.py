@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,10 @@ from evaluation.metrics.lip_score import LipScore
 from evaluation.metrics.lpips import LpipsAlex
 from evaluation.metrics.lse import LseC, LseD
 from evaluation.metrics.niqe import NiqeFitted
-from evaluation.videos import VideoMetric
+from evaluation.videos import Missing, VideoMetric
 
 RANDOM = "random/"
 """What names of metrics with random weights begin with."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A metric that is not computed.
-
-    Attributes:
-        name: of the metric.
-        weights: registered weights that are in no weights folder.
-        remedy: what a person does to get them.
-    """
-
-    name: str
-    weights: tuple[str, ...]
-    remedy: str
 
 
 MAKERS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
