@@ -6,7 +6,7 @@ sorted by their pair's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +59,12 @@ class Scores:
     def of(self, metric: str) -> dict[str, Observed]:
         """Rows of one metric by pair, sorted."""
         return {pair: self.rows[m, pair] for m, pair in sorted(self.rows) if m == metric}
+
+    def only(self, pairs: Collection[str]) -> Scores:
+        """What was measured on some of the pairs."""
+        rows = {key: row for key, row in self.rows.items() if key[1] in pairs}
+        failed = {k: why for k, why in self.failures.items() if k.partition(".")[0] in pairs}
+        return Scores(self.metrics, rows, failed, tuple(p for p in self.pairs if p in pairs))
 
     def values(self) -> dict[str, float]:
         """All numbers, over all videos."""

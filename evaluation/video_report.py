@@ -36,6 +36,18 @@ def directions(metrics: Mapping[str, VideoMetric], numbers: Sequence[str]) -> di
     return found
 
 
+def groups(scores: Scores, manifest: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Numbers of each kind and of each category of pairs, where there are several."""
+    found: dict[str, dict[str, float]] = {}
+    for by in ("kind", "category"):
+        names: dict[str, set[str]] = {}
+        for pair in manifest["pairs"]:
+            names.setdefault(pair[by], set()).add(pair["name"])
+        if len(names) > 1:
+            found |= {name: scores.only(pairs).values() for name, pairs in sorted(names.items())}
+    return found
+
+
 def result(
     scores: Scores,
     manifest: Mapping[str, Any],
@@ -63,6 +75,7 @@ def result(
         "complete": scores.complete,
         "values": plain(values),
         "intervals": {k: plain([e.low, e.high]) for k, e in ends.items()},
+        "groups": plain(groups(scores, manifest)),
         "directions": directions(scores.metrics, list(values)),
         "videos": plain(scores.by_video()),
         "notes": scores.notes(),
@@ -114,6 +127,9 @@ def write(
     report.note(checkpoint=found["checkpoint"])
     report.add_section("Numbers", "Means over videos with 95 % intervals; videos are drawn.")
     report.add_table("", *_columns([found]), apart=())
+    if found["groups"]:
+        rows = {k: {n: _float(v) for n, v in g.items()} for k, g in found["groups"].items()}
+        report.add_table("By kind and category of pairs.", rows, apart=())
     for name, note in found["notes"].items():
         report.add_text(f"{name}: {note}")
     if found["missing"]:

@@ -19,6 +19,7 @@ from core.weights import Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark
 from evaluation.scores import Scores
 from evaluation.videos import Reader, VideoCase, VideoMetric, file_sha, together
+from inference.footage import Span
 from inference.sync import sync
 
 Progress = Callable[[str, int, int], None]
@@ -54,7 +55,10 @@ def make(
         note = out.with_suffix(KEY)
         try:
             if not (out.is_file() and note.is_file() and read_json(note) == key):
-                sync(pair.source, sound, out, predictor, store, coding=benchmark.coding)
+                part = Span(end_s=benchmark.viewing.seconds)
+                sync(
+                    pair.source, sound, out, predictor, store, coding=benchmark.coding, span=part
+                )  # fmt: skip
                 write_json(note, key)
         except InputError as error:
             failures[pair.name] = str(error)

@@ -181,6 +181,21 @@ def test_parts_in_any_order_give_what_one_pass_gives(edited):
     assert low < whole.values()["brightness"] < high
 
 
+def test_kinds_and_categories_have_numbers_of_their_own(clips, tmp_path):
+    benchmark = find("clips@1")
+    pairs = benchmark.pairs(clips)
+    same = DummyPredictor(WHOLE, lambda views, call: views)
+    make(benchmark, pairs, same, Store(()), tmp_path / "videos")
+    scores = measure(pairs, tmp_path / "videos", "same", [Brightness()], reader())
+    found = result(scores, benchmark.manifest(pairs, clips), "same")
+    assert found["groups"].keys() == {"self", "cross", "silent"}
+    mean = np.mean([g["brightness"] for g in found["groups"].values()])
+    assert mean == pytest.approx(found["values"]["brightness"], abs=0.1)
+    assert abs(found["groups"]["self"]["brightness_gap"]) < 2
+    page = write(tmp_path / "report", found)
+    assert "By kind and category" in page.read_text()
+
+
 def test_each_video_is_read_once(edited):
     _, pairs, folder = edited
     tracker = Told()
@@ -208,8 +223,8 @@ def test_what_cannot_be_measured_is_a_row_with_its_reason(edited, tmp_path):
             out.write(np.zeros((240, 320, 3), np.uint8))
     found = measure(pairs, folder, "bad", [Brightness()], reader())
     assert "the output is black" in found.failures[f"{pairs[2].name}.brightness"]
-    page = write(tmp_path / "report", result(found, {"benchmark": "b@1", "facts": {}, "hash": "x"},
-                                             "bad"))  # fmt: skip
+    manifest = {"benchmark": "b@1", "facts": {}, "hash": "x", "pairs": []}
+    page = write(tmp_path / "report", result(found, manifest, "bad"))
     assert "Incomplete: 0 of 3 videos" in page.read_text()
 
 
