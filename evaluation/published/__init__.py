@@ -168,4 +168,5 @@ def _row(path: Path, number: int, line: Any, head: dict[str, str]) -> Published:
             f"{path}, row {number}: {line} is no figure; give {', '.join(COLUMNS)}, the value a "
             f"number and better one of {', '.join(WAYS)}"
         )
-    return Published(**row, **head)
+    table, setting, system, metric, _, better = (str(row[name]) for name in COLUMNS)
+    return Published(system, setting, metric, float(row["value"]), better, table=table, **head)
