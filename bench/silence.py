@@ -27,6 +27,7 @@ from core.files import write_json
 from core.media.shapes import opening
 from core.media.video import probe, read_pictures
 from evaluation.machine import machine, revision
+from evaluation.metrics.leakage import WANTED, residual
 from inference.load import load
 from inference.plan import CLOSED_QUANTILE
 from inference.sync import sync
@@ -34,7 +35,6 @@ from infra.settings import quiet, settings
 from models.experts.face import FaceMesh
 
 OUT = Path(__file__).parent / "results" / "silence.json"
-WANTED = 0.15
 
 
 def openings(path: Path) -> np.ndarray:
@@ -49,9 +49,7 @@ def measured(was: np.ndarray, now: np.ndarray) -> dict[str, float]:
     both = np.isfinite(was) & np.isfinite(now)
     a, b = was[both], now[both]
     return {
-        "motion": float(b.std() / a.std()),
-        "speed": float(np.abs(np.diff(b)).mean() / np.abs(np.diff(a)).mean()),
-        "follows": float(np.corrcoef(a, b)[0, 1]),
+        **residual(was, now),
         "opening": float(np.median(b)),
         "closed": float(np.quantile(a, CLOSED_QUANTILE)),
         "source_opening": float(np.median(a)),

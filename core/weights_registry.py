@@ -319,6 +319,14 @@ _ALL = (
         "'flashlips weights convert'",
     ),
     _file(
+        "brisque_live",
+        Part("brisque_live.safetensors", 0, ""),
+        "free with a notice (LIVE, University of Texas at Austin; see its release)",
+        "no-reference image quality, BRISQUE's regression on LIVE",
+        "allmodel and allrange of live.ece.utexas.edu's BRISQUE_release, passed through "
+        "'python -m evaluation.metrics.brisque'",
+    ),
+    _file(
         "auto_avsr_vsr",
         Part("auto_avsr_vsr.safetensors", 0, ""),
         "Apache-2.0 (code); the weights may carry terms of their training data (its README)",

@@ -15,6 +15,12 @@ from evaluation.observer import Observer
 LIPS = (*OUTER_LIPS, *INNER_LIPS)
 
 
+def lip_gap(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(T,) mean distance in the image between two tracks' lips (T,40,2 or 3), in their unit."""
+    apart = points[..., :2].astype(np.float64) - others[..., :2]
+    return np.asarray(np.linalg.norm(apart, axis=-1).mean(axis=1))
+
+
 class Lmd:
     """Mean distance of the 40 lip points, in percent of the crop's side. Reference: the truth.
 
@@ -31,8 +37,8 @@ class Lmd:
 
     def observe(self, case: Case) -> Mapping[str, np.ndarray]:
         """``lmd`` (T,) in percent, NaN where no face was found."""
-        measured = self._observer.output(case).landmarks[:, LIPS, :2].astype(np.float64)
-        gap = np.linalg.norm(measured - case.landmarks[:, LIPS, :2], axis=-1).mean(axis=1)
+        measured = self._observer.output(case).landmarks[:, LIPS]
+        gap = lip_gap(measured, case.landmarks[:, LIPS])
         return {"lmd": 100.0 * gap / case.truth.shape[2]}
 
     def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
