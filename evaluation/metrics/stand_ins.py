@@ -165,7 +165,7 @@ STAND_INS: dict[str, Callable[[Path], None]] = {
     "inception_v3_fid": _net(Inception, 2**0.5),
     "i3d_torchscript": _clip,
     "auto_avsr_vsr": _net(LipReaderNet),
-    "syncnet_v2": _net(SyncNet, 2**0.5),
+    "syncnet_v2": _net(SyncNet),
     "mobilefacenet": _face(MobileFaceNet),
     "arcface_w600k_r50": _face(ArcFace512),
     "facenet512": _face(FaceNet512, last=True),
