@@ -9,7 +9,7 @@ from typing import Any
 
 from core.checkpoint import CheckpointRef
 from core.errors import InputError
-from core.weights import Store
+from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark, find
 from evaluation.scores import Scores
 from evaluation.video_report import FILE, compare, ends, player, read_result, result, write
@@ -90,13 +90,20 @@ def _edited(
 def _measures(
     benchmark: VideoBenchmark, store: Store
 ) -> tuple[Reader, list[VideoMetric], list[Missing]]:
-    from evaluation.metrics.plain import plain
-
     from evaluation.metrics import of_videos
+    from evaluation.metrics.plain import plain
     from models.experts.face import FaceMesh
 
     with_nets, missing = of_videos(store, settings().runs / "features")
-    return Reader(benchmark.viewing, FaceMesh(store)), [*plain(), *with_nets], missing
+    metrics = [*plain(store), *with_nets]
+    for metric in metrics:
+        lacking = tuple(name for name in metric.needs if not store.has(name))
+        if lacking:
+            remedies = [REGISTRY[name].remedy(store.folders) for name in lacking]
+            missing.append(Missing(metric.name, lacking, "; ".join(dict.fromkeys(remedies))))
+    absent = {m.name for m in missing}
+    here = [metric for metric in metrics if metric.name not in absent]
+    return Reader(benchmark.viewing, FaceMesh(store)), here, missing
 
 
 def _bar(console: Console, part: str) -> Progress:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -99,8 +99,8 @@ class Regression:
         tensors = load_file(path)
         if tensors.keys() != cls.__dataclass_fields__.keys():
             raise InputError(f"{path} is no BRISQUE regression; see {__name__} for how to make it")
-        numbers = {name: float(tensors.pop(name)[0]) for name in ("gamma", "rho")}
-        return cls(**tensors, **numbers)
+        numbers: dict[str, Any] = {n: float(tensors.pop(n)[0]) for n in ("gamma", "rho")}
+        return cls(**{**tensors, **numbers})
 
 
 def convert(model: Path, ranges: Path, out: Path) -> Regression:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,10 +25,10 @@ def backward(now: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Returns:
         (S,S,2) float32 places x, y in ``before``, and (S,S) bool, where they can be trusted.
     """
-    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, before)]
-    way = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    there, back = way.calc(*grey, None), way.calc(*grey[::-1], None)
-    height, width = grey[0].shape
+    ours, theirs = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (now, before))
+    way: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    there, back = way.calc(ours, theirs, None), way.calc(theirs, ours, None)
+    height, width = ours.shape
     places = _grid((height, width)) + there
     returned = warped(back, places)
     missed = ((there + returned) ** 2).sum(-1)
@@ -40,7 +40,7 @@ def warped(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
     """A picture (S,S,C), float32, looked up at ``places`` (S,S,2), between pixels linearly."""
     return np.asarray(
         cv2.remap(
-            picture.astype(np.float32), places, None, cv2.INTER_LINEAR,
+            picture.astype(np.float32), places[..., 0], places[..., 1], cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
     )  # fmt: skip
