@@ -121,7 +121,7 @@ def choose(people: Sequence[Person], face: str, store: Store, who: Who | None) -
 
     Args:
         people: in the video.
-        face: ``left``, ``right``, a number of the list, or a picture of the person.
+        face: ``largest``, ``left``, ``right``, a number of the list, or a picture of the person.
         store: weights of the detector that looks at the picture.
         who: tells people apart.
 
@@ -130,6 +130,8 @@ def choose(people: Sequence[Person], face: str, store: Store, who: Who | None) -
     """
     if not people:
         raise InputError("no face was found in the video; give one that shows a face")
+    if face == "largest":
+        return max(people, key=lambda p: p.area)
     if face in ("left", "right"):
         return (min if face == "left" else max)(people, key=lambda p: p.x)
     if face.isdigit():

@@ -84,8 +84,8 @@ def _trackers(job: Job, store: Store) -> list[Tracker]:
     """What follows the wanted faces; slow to import, and not every system needs it."""
     from models.experts.face import FaceMesh
 
-    if all(voice.face == "largest" for voice in job.voices):
-        return [FaceMesh(store) for _ in job.voices]
+    if [voice.face for voice in job.voices] == ["largest"]:
+        return [FaceMesh(store)]
     from inference.people import Picked, choose, find_people
     from models.experts.identity import Identity
 
