@@ -84,6 +84,9 @@ class Lpips(nn.Module):
         InputError: a file holds something else.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, alexnet: Path, lins: Path) -> None:
         super().__init__()
         self.net = load_published(

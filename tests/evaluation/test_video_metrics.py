@@ -518,20 +518,19 @@ def test_metrics_without_weights_are_listed_with_a_remedy(tmp_path):
     assert "alexnet-owt" not in lpips.remedy
 
 
-def test_weights_that_are_there_make_a_metric_of_that_name(tmp_path, folder, narrow):
-    random_backbones(folder, only=["lpips", "lse_c"])
-    store = Store((folder,))
-    found, _ = of_videos(store, None)
+def test_weights_that_are_there_make_a_metric_of_that_name(tmp_path):
+    random_backbones(tmp_path, only=["lpips", "lse_c"])
+    found, _ = of_videos(Store((tmp_path,)), None)
     kinds = {metric.name: metric for metric in found}
     assert {"lpips", "lse_c", "lse_d"} <= set(kinds)
     assert kinds["lse_c"].needs == ("syncnet_v2",)
     assert (kinds["lse_c"].better, kinds["lse_d"].better) == ("higher", "lower")
 
 
-def test_a_file_with_another_hash_is_no_i3d(folder):
-    random_backbones(folder, only=["fvd"])
+def test_a_file_with_another_hash_is_no_i3d(tmp_path):
+    random_backbones(tmp_path, only=["fvd"])
     with pytest.raises(InputError, match=r"i3d_torchscript\.pt is not the registered"):
-        of_videos(Store((folder,)), None)
+        of_videos(Store((tmp_path,)), None)
 
 
 def test_wrong_files_are_one_sentence(tmp_path, cases):
