@@ -95,8 +95,6 @@ class Lpips(nn.Module):
         self.lins = load_published(
             Weightings, lins, "no weightings of LPIPS v0.1 for AlexNet; convert its alex.pth"
         )
-        self.shift: Tensor
-        self.scale: Tensor
         self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1), persistent=False)
 
