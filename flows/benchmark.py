@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,15 @@ def evaluate_videos(
         card, failures = _edited(benchmark, pairs, checkpoint, store, videos, console)
         system = system or (Path(card["uri"]).parent.name if checkpoint else "nano")
     reader, metrics, missing = _measures(benchmark, store)
-    scores = measure(pairs, videos, system, metrics, reader, _bar(console, "measure"))
+    bar, workers = _bar(console, "measure"), settings().workers
+    if workers > 1:
+        # Imported here: Ray takes seconds.
+        from evaluation import ray_runner
+
+        make_tools = functools.partial(_tools, benchmark.id)
+        scores = ray_runner.measure(pairs, videos, system, make_tools, workers, bar)
+    else:
+        scores = measure(pairs, videos, system, metrics, reader, bar)
     scores = Scores(scores.metrics, scores.rows, {**scores.failures, **failures}, scores.pairs)
     found = result(scores, manifest, system, missing, card)
     page = write(out, found, _players(found, pairs, videos, reader))
@@ -104,6 +113,12 @@ def _measures(
     absent = {m.name for m in missing}
     here = [metric for metric in metrics if metric.name not in absent]
     return Reader(benchmark.viewing, FaceMesh(store)), here, missing
+
+
+def _tools(name: str) -> tuple[Reader, list[VideoMetric]]:
+    """What a worker measures with."""
+    reader, metrics, _ = _measures(find(name), settings().store())
+    return reader, metrics
 
 
 def _bar(console: Console, part: str) -> Progress:
