@@ -29,7 +29,7 @@ from inference.sync import sync
 
 CROPS = PredictorSpec(FLASHLIPS_128, 25.0, window=8, overlap=2, references=4)
 WHOLE = PredictorSpec(None, 25.0, window=8, overlap=2, references=2, region="frame")
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 """For an edit of a second of small video: a hang, even on a machine that does ten other things."""
 START_S = 300.0
 MEMORY = 8 << 30

@@ -178,7 +178,7 @@ def test_a_crash_and_a_hang_are_seen_and_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_command_line_says_one_sentence(tmp_path, store):
     """With the shipped checkpoint, as a person runs it."""
     repo = Path(__file__).resolve().parents[2]
@@ -186,7 +186,7 @@ def test_the_command_line_says_one_sentence(tmp_path, store):
     for case in cases(tmp_path, 4, SEED + 1000):
         done = subprocess.run(
             [sys.executable, "-m", "flows.cli", "sync", case.video, case.audio, "-o", case.out],
-            capture_output=True, text=True, cwd=repo, check=False, timeout=120,
+            capture_output=True, text=True, cwd=repo, check=False, timeout=300,
             env={**os.environ, "PYTHONPATH": str(repo), "FLASHLIPS_WEIGHTS": folders},
         )  # fmt: skip
         assert done.returncode in (0, 2), (case, done.stderr)
