@@ -117,11 +117,17 @@ def test_a_stage_with_emotion_and_pose_trains_and_speaks(system, shards, origin,
 
 def test_feelings_come_by_segments():
     class Loud:
+        heard = 0
+
         def probabilities(self, sound):
+            self.heard += 1
             return np.full(7, sound[0], np.float32)
 
     sound = np.repeat([0.1, 0.2], 160_000).astype(np.float32)
-    found = predictor.feelings(Loud(), sound, 400)
+    loud = Loud()
+    felt = predictor.feelings(loud, sound)
+    found = np.stack([felt(frame) for frame in range(400)])
     assert found.shape == (400, 7)
     assert np.allclose(found[:250], 0.1)
     assert np.allclose(found[250:], 0.2)
+    assert loud.heard == 2, "once a segment"
