@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from evaluation.metrics.features import Features, content, torch_threads
-from evaluation.metrics.gaussians import OURS, THEIRS, distance, note
-from evaluation.videos import Kind, Seen, VideoCase
+from evaluation.metrics.gaussians import Gaussians
+from evaluation.videos import Seen
 
 BATCH = 16
 
 
-class Fid:
+class Fid(Gaussians):
     """Fréchet Inception distance of face crops, 0 or more; lower is better.
 
     Net: the InceptionV3 of 2015-12-05 that FID is defined by (weight ``inception_v3_fid``, from
@@ -39,28 +38,13 @@ class Fid:
         name: another one for another net's weights.
     """
 
-    better: Literal["higher", "lower", "one"] = "lower"
-    pooled = True
     needs: tuple[str, ...] = ("inception_v3_fid",)
-    kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 
     def __init__(
         self, weights: Path, features: Path | None = None, threads: int = 1, name: str = "fid"
     ) -> None:
         self.name, self._weights, self._threads = name, weights, threads
         self._kept = Features(features, "inception_2048@1", weights)
-
-    def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
-        """``output`` and ``reference`` (T,2048) float32."""
-        return {OURS: self._vectors(case.output), THEIRS: self._vectors(case.source)}
-
-    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
-        """``fid`` over all frames of all cases, and ``fid_vectors``, how many."""
-        return distance(rows, self.name)
-
-    def note(self, rows: Sequence[Mapping[str, np.ndarray]]) -> str:
-        """What to print beside the number; "" when there are enough frames."""
-        return note(rows)
 
     def _vectors(self, seen: Seen) -> np.ndarray:
         return self._kept.of(content(seen.crops), lambda: self._compute(seen.crops))

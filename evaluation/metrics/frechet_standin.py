@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from evaluation.metrics.features import Features, content, torch_threads
-from evaluation.metrics.gaussians import OURS, THEIRS, distance, note
-from evaluation.videos import Kind, Seen, VideoCase
+from evaluation.metrics.gaussians import Gaussians
+from evaluation.videos import Seen
 
 BATCH = 16
 
 
-class LatentFrechet:
+class LatentFrechet(Gaussians):
     """Fréchet distance of the slim codec's latents of face crops, 0 or more; lower is better.
 
     Net: the encoder of the slim codec that ships with the repository. A frame's vector is the mean
@@ -35,25 +34,9 @@ class LatentFrechet:
     """
 
     name = "latent_frechet"
-    better: Literal["higher", "lower", "one"] = "lower"
-    pooled = True
-    needs: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 
     def __init__(self, features: Path | None = None, threads: int = 1) -> None:
         self._features, self._threads = features, threads
-
-    def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
-        """``output`` and ``reference`` (T,64) float32."""
-        return {OURS: self._vectors(case.output), THEIRS: self._vectors(case.source)}
-
-    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
-        """``latent_frechet`` over all frames, and ``latent_frechet_vectors``, how many."""
-        return distance(rows, self.name)
-
-    def note(self, rows: Sequence[Mapping[str, np.ndarray]]) -> str:
-        """What to print beside the number; "" when there are enough frames."""
-        return note(rows)
 
     def _vectors(self, seen: Seen) -> np.ndarray:
         kept = Features(self._features, f"latent_moments@1-{self._codec.id}")

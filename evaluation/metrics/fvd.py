@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 
 from core.errors import InputError
 from evaluation.metrics.features import Features, content, torch_threads
-from evaluation.metrics.gaussians import OURS, THEIRS, distance, note
-from evaluation.videos import Kind, Seen, VideoCase
+from evaluation.metrics.gaussians import OURS, THEIRS, Gaussians
+from evaluation.videos import Seen, VideoCase
 
 WINDOW = slice(20, 36)
 """The frames that LatentSync's ``eval_fvd.py`` looks at."""
 SIDE, NUMBERS = 224, 400
 
 
-class Fvd:
+class Fvd(Gaussians):
     """Fréchet video distance of face crops, 0 or more; lower is better.
 
     Net: I3D on Kinetics-400, TorchScript (weight ``i3d_torchscript``, as StyleGAN-V and LatentSync
@@ -44,10 +44,7 @@ class Fvd:
         name: another one for another net's weights.
     """
 
-    better: Literal["higher", "lower", "one"] = "lower"
-    pooled = True
     needs: tuple[str, ...] = ("i3d_torchscript",)
-    kinds: tuple[Kind, ...] = ("self", "cross", "silent")
 
     def __init__(
         self, weights: Path, features: Path | None = None, threads: int = 1, name: str = "fvd"
@@ -59,17 +56,9 @@ class Fvd:
         """``output`` and ``reference`` (1,400) float32; (0,400) of videos that are too short."""
         if min(len(case.output), len(case.source)) < WINDOW.stop:
             return {key: np.zeros((0, NUMBERS), np.float32) for key in (OURS, THEIRS)}
-        return {OURS: self._vector(case.output), THEIRS: self._vector(case.source)}
+        return super().observe(case)
 
-    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
-        """``fvd`` over all cases, NaN below two, and ``fvd_vectors``, how many."""
-        return distance(rows, self.name)
-
-    def note(self, rows: Sequence[Mapping[str, np.ndarray]]) -> str:
-        """What to print beside the number; "" when there are enough videos."""
-        return note(rows)
-
-    def _vector(self, seen: Seen) -> np.ndarray:
+    def _vectors(self, seen: Seen) -> np.ndarray:
         frames = seen.crops[WINDOW]
         return self._kept.of(content(frames), lambda: self._compute(frames))
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from evaluation.frechet import frechet, too_few
 from evaluation.metrics.rows import Rows, pooled
+from evaluation.videos import Kind, Seen, VideoCase
 
 OURS, THEIRS = "output", "reference"
 """Keys of a row: vectors (N, D) of the edited video and of the one it is compared with."""
+
+
+class Gaussians(ABC):
+    """What metrics that are a Fréchet distance have in common; see ``evaluation.videos``."""
+
+    name: str
+    better: Literal["higher", "lower", "one"] = "lower"
+    pooled = True
+    needs: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ("self", "cross", "silent")
+
+    def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
+        """``output`` and ``reference`` (N,D) float32."""
+        return {OURS: self._vectors(case.output), THEIRS: self._vectors(case.source)}
+
+    def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
+        """The distance over all vectors of all cases, and ``NAME_vectors``, how many."""
+        return distance(rows, self.name)
+
+    def note(self, rows: Sequence[Mapping[str, np.ndarray]]) -> str:
+        """What to print beside the number; "" when there are enough vectors."""
+        return note(rows)
+
+    @abstractmethod
+    def _vectors(self, seen: Seen) -> np.ndarray:
+        """A video's vectors (N,D) float32."""
 
 
 def distance(rows: Rows, name: str) -> Mapping[str, float]:

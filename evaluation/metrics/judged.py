@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -12,7 +13,7 @@ from evaluation.metrics.rows import pooled
 from evaluation.videos import Kind, VideoCase
 
 
-class Judged:
+class Judged(ABC):
     """The mean over all frames of a ``QualityExpert``'s score of the output's crops."""
 
     name: str
@@ -33,6 +34,6 @@ class Judged:
         """One number under the metric's name: the mean over all frames."""
         return {self.name: float(pooled(rows, "score").mean())}
 
+    @abstractmethod
     def _score(self, picture: np.ndarray) -> float:
         """The judge's score of a picture (H, W, 3) uint8 RGB."""
-        raise NotImplementedError

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-RING = (0.02, 0.6)
-"""Values of the mask between which its border lies: there the edit comes in."""
+from inference.engine import RING
+
 LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 
 

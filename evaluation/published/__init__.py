@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ WAYS = ("higher", "lower")
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(ABC):
     """One number of one system.
 
     Attributes:
@@ -39,9 +40,9 @@ class Figure:
     better: str
 
     @property
+    @abstractmethod
     def origin(self) -> str:
         """Who measured how: numbers of two origins can't be compared."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ MobileFaceNet is the project's own choice, the others are what papers report.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ EYES = ((33, 133), (263, 362))
 FACENET_SIDE = 160
 
 
-class FaceNet:
+class FaceNet(ABC):
     """A face embedding in an ONNX file: one input, pictures; one output, (1, dim).
 
     Args:
@@ -62,9 +63,9 @@ class FaceNet:
             )
         return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32)
 
+    @abstractmethod
     def _prepared(self, frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """The net's input (side, side, 3) float32."""
-        raise NotImplementedError
 
     def _open(self) -> Any:
         import onnxruntime

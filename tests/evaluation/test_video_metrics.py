@@ -471,6 +471,7 @@ def people(store, clips):
     from evaluation.videos import Reader, Viewing, first
     from models.experts.face import FaceMesh
 
+    # Nothing fetches this net, a person brings it; the tests with random weights go without.
     if not store.has("mobilefacenet"):
         pytest.skip("mobilefacenet.onnx is in no weights folder")
     reader = Reader(Viewing(seconds=0.5), FaceMesh(store))

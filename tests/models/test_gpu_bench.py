@@ -215,6 +215,7 @@ def test_it_loads_little(bench):
 
 @pytest.mark.gpu
 def test_graphs_and_streams_give_the_same_frames(bench):
+    # Not part of any default run: graphs and streams exist on a card only.
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here")
     workshop = bench.gpu_nets.Workshop(bench.gpu_nets.SMALL, "cuda", {"backend": "eager"})

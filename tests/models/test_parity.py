@@ -157,6 +157,7 @@ each_run = pytest.mark.parametrize(
 
 @pytest.fixture
 def parity(shared):
+    # Too big to commit; digests of the key lists and a few numbers of narrow nets need no file.
     if not (shared / "parity").is_dir():
         pytest.skip("no golden outputs at shared/parity beside the checkout")
     return shared / "parity"
