@@ -1,0 +1,186 @@
+"""Services on this machine: processes with a port, a health check and a log in one folder.
+
+Each is started and ended by its own process id, never by name: other people's servers stay.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from core.errors import InputError
+from core.files import read_json, write_json
+
+HERE = "127.0.0.1"
+POLITE_S = 20.0
+"""How long a service may take to end before it is killed."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What to run.
+
+    Attributes:
+        name: of the service and its files.
+        command: program and arguments; no shell sees them.
+        port: where it listens; 0 for one that listens nowhere.
+        environment: variables besides this process's own.
+        health: path that answers 200 once it is up; "" takes an open port for up.
+        answers: another way to see that it is up, in place of ``health``.
+        user: who runs it, where this process may choose; "" is whoever runs this.
+        patience_s: how long it may take to come up.
+        address: what a person opens, "" for none.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    health: str = ""
+    answers: Callable[[], bool] | None = None
+    user: str = ""
+    patience_s: float = 180.0
+    address: str = ""
+
+
+class Process:
+    """A service's process; another program that names the same folder finds it again.
+
+    Args:
+        service: what to run.
+        folder: of ``NAME.pid`` and ``NAME.log``.
+    """
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.log = folder / f"{service.name}.log"
+        self._note = folder / f"{service.name}.pid"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process; 0 when it does not run."""
+        with suppress(OSError, ValueError, KeyError, psutil.Error):
+            note = read_json(self._note)
+            process = psutil.Process(note["pid"])
+            # A number that another process has got since is not ours.
+            same = abs(process.create_time() - note["began"]) < 1.0
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process.pid
+        return 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers."""
+        service = self.service
+        if service.answers is not None:
+            return service.answers()
+        if not service.port:
+            return bool(self.pid)
+        if not service.health:
+            return is_open(service.port)
+        try:
+            url = f"http://{HERE}:{service.port}{service.health}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            return error.code in (401, 403)  # it is up, and wants to know who asks
+        except OSError:
+            return False
+
+    def start(self) -> Process:
+        """Starts it, unless it runs, and waits until it answers.
+
+        Raises:
+            InputError: it ended, did not answer in time, or something else has its port.
+        """
+        if self.pid:
+            return self.wait()
+        if self.service.port and is_open(self.service.port):
+            raise InputError(
+                f"port {self.service.port} of {self.service.name} is taken by another program; end "
+                "that or choose another port"
+            )
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                self.service.command,
+                env={**os.environ, **self.service.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **_as(self.service.user),
+            )
+        began = psutil.Process(process.pid).create_time()
+        write_json(self._note, {"pid": process.pid, "began": began})
+        return self.wait(process)
+
+    def wait(self, process: subprocess.Popen[bytes] | None = None) -> Process:
+        """Waits until it answers; see ``start``."""
+        end = time.monotonic() + self.service.patience_s
+        while not self.ready:
+            if process is not None and process.poll() is not None:
+                raise InputError(
+                    f"{self.service.name} ended with code {process.returncode}: "
+                    f"{_last_line(self.log)}; all it said is in {self.log}"
+                )
+            if time.monotonic() > end:
+                raise InputError(
+                    f"{self.service.name} did not answer in {self.service.patience_s:g} s; what "
+                    f"it said is in {self.log}"
+                )
+            time.sleep(0.1)
+        return self
+
+    def stop(self, at_once: bool = False) -> None:
+        """Ends it and all that it started: asked first, killed when it stays (or ``at_once``)."""
+        pid = self.pid
+        if pid:
+            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            _signal(family, signal.SIGKILL if at_once else signal.SIGTERM)
+            _, alive = psutil.wait_procs(family, timeout=POLITE_S)
+            _signal(alive, signal.SIGKILL)
+            psutil.wait_procs(alive, timeout=POLITE_S)
+        self._note.unlink(missing_ok=True)
+
+
+def is_open(port: int) -> bool:
+    """Whether something listens at a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex((HERE, port)) == 0
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HERE, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _as(user: str) -> dict[str, str]:
+    """Arguments of ``Popen`` for another user, where this process may become one."""
+    return {"user": user} if user and os.geteuid() == 0 else {}
+
+
+def _signal(processes: list[psutil.Process], number: int) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
