@@ -14,12 +14,15 @@ from ray.util import ActorPool
 
 from evaluation.benchmarks.pairs import Pair
 from evaluation.scores import Scores
-from evaluation.video_run import Progress, measure_pair
+from evaluation.video_run import Progress, chained, measure_pair
 from evaluation.videos import Reader, VideoMetric
 from infra.ray_cluster import cluster
 
 Tools = Callable[[], tuple[Reader, Sequence[VideoMetric]]]
 """Makes what a worker measures with; called on the worker."""
+
+RUN = 4
+"""Neighbouring pairs that one worker measures, for they share videos."""
 
 
 class _Worker:
@@ -28,9 +31,15 @@ class _Worker:
     def __init__(self, tools: Tools) -> None:
         self._reader, self._metrics = tools()
 
-    def measure(self, pair: Pair, videos: Path, system: str) -> tuple[Any, Any]:
-        """A pair's rows and failures."""
-        found = measure_pair(pair, videos, system, self._metrics, self._reader)
+    def measure(
+        self, pairs: Sequence[Pair], videos: Path, system: str, players: Path | None
+    ) -> tuple[Any, Any]:
+        """Rows and failures of neighbours."""
+        parts = [
+            measure_pair(pair, videos, system, self._metrics, self._reader, players)
+            for pair in pairs
+        ]
+        found = Scores({}).merged(*parts)
         return found.rows, found.failures
 
 
@@ -41,6 +50,7 @@ def measure(
     tools: Tools,
     workers: int,
     progress: Progress = lambda what, done, total: None,
+    players: Path | None = None,
 ) -> Scores:
     """As ``evaluation.video_run.measure``, by several workers.
 
@@ -50,7 +60,8 @@ def measure(
         system: who made them.
         tools: makes reader and metrics.
         workers: how many, one core each.
-        progress: told after each pair.
+        progress: told after each few pairs.
+        players: as there; a folder that every node can write.
     """
     metrics = {m.name: m for m in tools()[1]}
     scores = Scores(metrics, pairs=tuple(sorted(p.name for p in pairs)))
@@ -61,10 +72,12 @@ def measure(
     with cluster():
         kind = ray.remote(num_cpus=1)(_Worker)
         pool = ActorPool([kind.remote(tools) for _ in range(min(workers, len(pairs)))])
-        given = [(pair, Path(videos).resolve(), system) for pair in pairs]
-        done = pool.map_unordered(lambda actor, g: actor.measure.remote(*g), given)
-        for count, (found, failed) in enumerate(done, start=1):
+        order, rest = chained(pairs), (Path(videos).resolve(), system, players)
+        given = [order[i : i + RUN] for i in range(0, len(order), RUN)]
+        done = pool.map_unordered(lambda actor, some: actor.measure.remote(some, *rest), given)
+        for found, failed in done:
             rows.update(found)
             failures.update(failed)
-            progress("", count, len(pairs))
+            seen = {name for _, name in rows} | {name.partition(".")[0] for name in failures}
+            progress("", len(seen), len(pairs))
     return scores.merged(Scores(metrics, rows, failures))

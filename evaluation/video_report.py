@@ -12,7 +12,6 @@ import numpy as np
 
 from core.errors import InputError
 from core.files import read_json, write_bytes, write_json
-from core.media.video import encode_mp4
 from evaluation import tables
 from evaluation.machine import machine, revision
 from evaluation.report import Report, plain
@@ -24,7 +23,6 @@ FILE = "scores.json"
 VERSION = 1
 ENDS = 10
 """Worst and best videos that are shown."""
-PLAYER_CRF = 26
 
 
 def directions(metrics: Mapping[str, VideoMetric], numbers: Sequence[str]) -> dict[str, str]:
@@ -245,9 +243,3 @@ def ends(found: Mapping[str, Any], number: str, count: int = ENDS) -> list[tuple
     known = [(p, float(v[number])) for p, v in found["videos"].items() if v.get(number) is not None]
     order = sorted(known, key=lambda item: (sign * item[1], item[0]))
     return order if len(order) <= 2 * count else [*order[:count], *order[-count:]]
-
-
-def player(source: np.ndarray, output: np.ndarray, fps: float) -> bytes:
-    """An mp4 of crops side by side, (T,S,S,3) uint8 each."""
-    frames = (np.hstack([a[::2, ::2], b[::2, ::2]]) for a, b in zip(source, output, strict=True))
-    return encode_mp4(frames, fps, PLAYER_CRF)

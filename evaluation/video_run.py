@@ -11,9 +11,9 @@ import soundfile
 
 from core.contracts import Predictor
 from core.errors import InputError
-from core.files import read_json, write_json
+from core.files import read_json, write_bytes, write_json
 from core.media.audio import read_sound
-from core.media.video import probe
+from core.media.video import encode_mp4, probe
 from core.sample import SAMPLE_RATE
 from core.weights import Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark
@@ -24,6 +24,7 @@ from inference.sync import sync
 
 Progress = Callable[[str, int, int], None]
 """(what was done, how many are done, of how many)."""
+PLAYER_CRF = 26
 KEY = ".made.json"
 """Beside an output: what it was made of; an equal one is not made again."""
 
@@ -83,6 +84,7 @@ def measure(
     metrics: Sequence[VideoMetric],
     reader: Reader,
     progress: Progress = lambda what, done, total: None,
+    players: Path | None = None,
 ) -> Scores:
     """Measures ``videos/NAME.mp4`` of every pair, whoever made them.
 
@@ -96,16 +98,45 @@ def measure(
         metrics: each sees the pairs of its ``kinds``.
         reader: reads videos.
         progress: told after each pair.
+        players: folder for ``NAME.mp4`` of source and output side by side; None makes none.
     """
-    found = []
-    for done, pair in enumerate(pairs, start=1):
-        found.append(measure_pair(pair, videos, system, metrics, reader))
-        progress(pair.name, done, len(pairs))
+    found: list[Scores] = []
+    for pair in chained(pairs):
+        found.append(measure_pair(pair, videos, system, metrics, reader, players))
+        progress(pair.name, len(found), len(pairs))
     return Scores({m.name: m for m in metrics}).merged(*found)
 
 
+def chained(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs so ordered that what a reader remembers is used again: those of one source stand
+    together, and the source that lends its sound comes next."""
+    groups: dict[Path, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(pair.source, []).append(pair)
+    found: list[Pair] = []
+    while groups:
+        source: Path | None = next(iter(groups))
+        while source in groups:
+            # Those with another's sound last, for that one is read last.
+            group = sorted(groups.pop(source), key=lambda p: p.audio_video not in (None, p.source))
+            found += group
+            source = group[-1].audio_video
+    return found
+
+
+def player(source: np.ndarray, output: np.ndarray, fps: float) -> bytes:
+    """An mp4 of crops side by side at half their size, (T,S,S,3) uint8 each."""
+    frames = (np.hstack([a[::2, ::2], b[::2, ::2]]) for a, b in zip(source, output, strict=True))
+    return encode_mp4(frames, fps, PLAYER_CRF)
+
+
 def measure_pair(
-    pair: Pair, videos: Path, system: str, metrics: Iterable[VideoMetric], reader: Reader
+    pair: Pair,
+    videos: Path,
+    system: str,
+    metrics: Iterable[VideoMetric],
+    reader: Reader,
+    players: Path | None = None,
 ) -> Scores:
     """One pair's rows; see ``measure``."""
     named = {m.name: m for m in metrics}
@@ -113,6 +144,9 @@ def measure_pair(
         case = case_of(pair, videos, system, reader)
     except InputError as error:
         return Scores(named, failures={pair.name: str(error)}, pairs=(pair.name,))
+    if players is not None:
+        shown = player(case.source.crops, case.output.crops, reader.viewing.fps)
+        write_bytes(players / f"{pair.name}.mp4", shown)
     rows, failures = {}, {}
     for name, metric in named.items():
         if pair.kind not in metric.kinds:

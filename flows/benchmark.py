@@ -13,8 +13,8 @@ from core.errors import InputError
 from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark, find
 from evaluation.scores import Scores
-from evaluation.video_report import FILE, compare, ends, player, read_result, result, write
-from evaluation.video_run import Progress, case_of, make, measure
+from evaluation.video_report import FILE, compare, ends, read_result, result, write
+from evaluation.video_run import Progress, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
 from flows.tracking import child_run
@@ -22,6 +22,9 @@ from infra.settings import settings
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
 """Numbers by which videos are called worst and best: the first that was measured."""
+
+MANY = 20
+"""From so many pairs on, starting Ray to use every core pays."""
 
 
 def evaluate_videos(
@@ -58,18 +61,19 @@ def evaluate_videos(
         card, failures = _edited(benchmark, pairs, checkpoint, store, videos, console)
         system = system or (Path(card["uri"]).parent.name if checkpoint else "nano")
     reader, metrics, missing = _measures(benchmark, store)
-    bar, workers = _bar(console, "measure"), settings().workers
+    bar, workers, players = _bar(console, "measure"), _workers(len(pairs)), out / "players"
     if workers > 1:
         # Imported here: Ray takes seconds.
         from evaluation import ray_runner
 
         make_tools = functools.partial(_tools, benchmark.id)
-        scores = ray_runner.measure(pairs, videos, system, make_tools, workers, bar)
+        there = players.resolve()  # workers stand in another folder
+        scores = ray_runner.measure(pairs, videos, system, make_tools, workers, bar, there)
     else:
-        scores = measure(pairs, videos, system, metrics, reader, bar)
+        scores = measure(pairs, videos, system, metrics, reader, bar, players)
     scores = Scores(scores.metrics, scores.rows, {**scores.failures, **failures}, scores.pairs)
     found = result(scores, manifest, system, missing, card)
-    page = write(out, found, _players(found, pairs, videos, reader))
+    page = write(out, found, _players(found, players))
     _track(found, page, out)
     return page
 
@@ -130,20 +134,23 @@ def _bar(console: Console, part: str) -> Progress:
     return tell
 
 
-def _players(
-    found: dict[str, Any], pairs: Sequence[Pair], videos: Path, reader: Reader
-) -> dict[str, bytes]:
+def _workers(pairs: int) -> int:
+    """How many processes measure: what the settings say, a core each where pairs are many."""
+    given = settings()
+    many = given.threads if pairs >= MANY else 1
+    return max(given.workers, many)
+
+
+def _players(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
     """The worst and best videos, source and output side by side."""
     known = {n for v in found["videos"].values() for n in v}
     number = next((n for n in SHOWN if n in known), None)
     if number is None:
         return {}
-    by_name, shown = {p.name: p for p in pairs}, {}
-    for name, value in ends(found, number):
-        case = case_of(by_name[name], videos, found["system"], reader)
-        caption = f"{name}: {number} {value:.4g}"
-        shown[caption] = player(case.source.crops, case.output.crops, reader.viewing.fps)
-    return shown
+    return {
+        f"{name}: {number} {value:.4g}": (folder / f"{name}.mp4").read_bytes()
+        for name, value in ends(found, number)
+    }
 
 
 def _track(found: dict[str, Any], page: Path, out: Path) -> None:

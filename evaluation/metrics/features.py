@@ -17,6 +17,10 @@ from evaluation.videos import file_sha
 
 log = logging.getLogger(__name__)
 
+EVERY = 5
+"""Frames apart at which nets look at a face: five looks a second say who and how sharp as well as
+twenty-five, for neighbours are nearly equal."""
+
 
 class Features:
     """Arrays by what they were made from.

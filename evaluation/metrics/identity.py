@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evaluation.metrics.features import Features, content
+from evaluation.metrics.features import EVERY, Features, content
 from evaluation.metrics.rows import finite_mean, pooled
 from evaluation.videos import Kind, Seen, VideoCase
 
 
 class Identity:
-    """Cosine of two face embeddings, output and source, frame by frame, -1 to 1; higher is better.
+    """Cosine of two face embeddings, output and source, -1 to 1; higher is better.
 
-    Reference: the same frame of the source, in cross and silent cases too. Frames in which either
-    shows no face are left out of the mean and counted in ``..._found``.
+    Reference: the same frame of the source, in cross and silent cases too; every fifth frame is
+    looked at. Where either shows no face it is left out of the mean and counted in ``..._found``.
 
     Nets, by the number's name; each prepares the face from crops of ``Viewing.crop`` and their mesh
     as it was trained:
@@ -48,15 +48,15 @@ class Identity:
     ) -> None:
         self.name, self.needs = name, (needs,)
         self._net = net
-        self._kept = Features(features, f"{needs}@1", weights)
+        self._kept = Features(features, f"{needs}@2", weights)
 
     def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
-        """``cosine`` (T,), NaN in frames where a face is missing."""
+        """``cosine`` of the frames looked at, NaN where a face is missing."""
         ours, theirs = self._vectors(case.output), self._vectors(case.source)
         return {"cosine": (ours * theirs).sum(1)}
 
     def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
-        """The mean over all frames with two faces, and ``NAME_found``, their share."""
+        """The mean over frames with two faces, and ``NAME_found``, their share."""
         values = pooled(rows, "cosine")
         return {
             self.name: finite_mean(values),
@@ -64,13 +64,14 @@ class Identity:
         }
 
     def _vectors(self, seen: Seen) -> np.ndarray:
-        """(T,dim) of length 1, NaN where there is no face."""
-        return self._kept.of(content(seen.crops, seen.mesh), lambda: self._compute(seen))
+        """(T,dim) of every ``EVERY``-th frame, of length 1, NaN where there is no face."""
+        crops, mesh, found = (a[::EVERY] for a in (seen.crops, seen.mesh, seen.found))
+        return self._kept.of(content(crops, mesh), lambda: self._compute(crops, mesh, found))
 
-    def _compute(self, seen: Seen) -> np.ndarray:
+    def _compute(self, crops: np.ndarray, mesh: np.ndarray, found: np.ndarray) -> np.ndarray:
         nobody = np.full(self._net.dim, np.nan, np.float32)
-        pairs = zip(seen.crops, seen.mesh, seen.found, strict=True)
-        return np.stack([self._net.embed(c, m) if there else nobody for c, m, there in pairs])
+        faces = zip(crops, mesh, found, strict=True)
+        return np.stack([self._net.embed(c, m) if there else nobody for c, m, there in faces])
 
 
 def mobilefacenet(

