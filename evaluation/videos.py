@@ -52,7 +52,8 @@ class Seen:
 
     Attributes:
         path: of the file. sha: 16 hex digits of its bytes.
-        frames: (T,h,w,3) uint8, whole frames, shrunk to the viewing's longest side.
+        frames: (T,h,w,3) uint8, whole frames, shrunk to the viewing's longest side; (T,0,0,3) when
+            the reader was told that nobody looks at them.
         crops: (T,S,S,3) uint8 around the face.
         transforms: (T,2,3), pixels of the full-sized frame -> crop pixels.
         mesh: (T,468,3) in crop pixels, NaN where no face was found.
@@ -136,7 +137,8 @@ class VideoMetric(Protocol):
         kinds: of cases it says something about.
 
     One that measures a whole set at once, such as FID, has ``pooled = True`` besides and may have
-    ``note(rows)``, what to say beside its number.
+    ``note(rows)``, what to say beside its number. One that looks at ``Seen.frames`` has
+    ``whole = True``.
     """
 
     name: str
@@ -158,10 +160,11 @@ class Reader:
         viewing: how.
         tracker: finds and follows faces, as ``models.experts.face.FaceMesh`` does.
         keep: how many videos are remembered.
+        whole: whether whole frames are kept, too.
     """
 
-    def __init__(self, viewing: Viewing, tracker: Any, keep: int = 4) -> None:
-        self.viewing, self._tracker = viewing, tracker
+    def __init__(self, viewing: Viewing, tracker: Any, keep: int = 4, whole: bool = True) -> None:
+        self.viewing, self._tracker, self._whole = viewing, tracker, whole
         self._source = functools.lru_cache(keep)(self._read_source)
 
     def source(self, path: Path) -> Seen:
@@ -191,7 +194,7 @@ class Reader:
                 crop = warp(frame, source.transforms[index], self.viewing.crop.size)
                 crops.append(crop)
                 meshes.append(self._mesh_of(crop))
-                frames.append(shrunk(frame, self.viewing.wide))
+                frames.append(self._kept(frame))
         if abs(index + 1 - len(source)) > 1:
             raise InputError(
                 f"{path} has {index + 1} frames, its source {len(source)}; write as many as the "
@@ -225,9 +228,13 @@ class Reader:
         mesh = np.stack([self._mesh_of(crop) for crop in crops])
         size = (wholes[0].shape[1], wholes[0].shape[0])
         return Seen(
-            path, file_sha(path), np.stack([shrunk(f, self.viewing.wide) for f in wholes]),
-            np.stack(crops), transforms, mesh, size, sound_of(path), self.viewing.fps,
+            path, file_sha(path), np.stack([self._kept(f) for f in wholes]), np.stack(crops),
+            transforms, mesh, size, sound_of(path), self.viewing.fps,
         )  # fmt: skip
+
+    def _kept(self, frame: Image) -> np.ndarray:
+        """What is kept of a whole frame."""
+        return shrunk(frame, self.viewing.wide) if self._whole else np.empty((0, 0, 3), np.uint8)
 
     def _mesh_of(self, crop: np.ndarray) -> np.ndarray:
         found = self._tracker.mesh_crop(crop)

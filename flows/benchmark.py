@@ -116,7 +116,8 @@ def _measures(
             missing.append(Missing(metric.name, lacking, "; ".join(dict.fromkeys(remedies))))
     absent = {m.name for m in missing}
     here = [metric for metric in metrics if metric.name not in absent]
-    return Reader(benchmark.viewing, FaceMesh(store)), here, missing
+    whole = any(getattr(metric, "whole", False) for metric in here)
+    return Reader(benchmark.viewing, FaceMesh(store), whole=whole), here, missing
 
 
 def _tools(name: str) -> tuple[Reader, list[VideoMetric]]:

@@ -18,8 +18,8 @@ from evaluation.videos import file_sha
 log = logging.getLogger(__name__)
 
 EVERY = 5
-"""Frames apart at which nets look at a face: five looks a second say who and how sharp as well as
-twenty-five, for neighbours are nearly equal."""
+"""Frames apart at which a face is looked at where that is slow: five looks a second say who, how
+sharp and how steady as well as twenty-five."""
 
 
 class Features:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from evaluation.metrics.features import EVERY
 from evaluation.metrics.on_crops import mouth
 from evaluation.metrics.rows import finite_mean, pooled
 from evaluation.videos import Kind, VideoCase
@@ -17,9 +18,6 @@ TRUSTED = (0.01, 0.5)
 something came into view or went out of it (Sundaram, Brox & Keutzer 2010)."""
 LEAST = 0.1
 """Least part of the crop that must be trusted; below it a frame says nothing."""
-
-EVERY = 3
-"""Frames apart at which two neighbours are compared; trembling does not wait for the others."""
 
 
 def backward(now: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +50,7 @@ def warped(picture: np.ndarray, places: np.ndarray) -> np.ndarray:
 class Flicker:
     """Warping error outside the mouth's box beyond the source's own, in grey levels of 255.
 
-    DIS optical flow of the source carries the output's face crop to the next one, at every third
+    DIS optical flow of the source carries the output's face crop to the next one, at every fifth
     frame; ``flicker`` is the mean absolute difference of the output less that of the source,
     over the pixels that lie, and lay, outside the mouth's box and whose flow there and flow back
     agree. Reference: the source. 0 is as steady as the source; below 0 the output is smoother.

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from evaluation.metrics.features import EVERY, Features, content, torch_threads
@@ -13,6 +14,7 @@ from evaluation.metrics.gaussians import Gaussians
 from evaluation.videos import Seen
 
 BATCH = 16
+SIDE = 128
 
 
 class LatentFrechet(Gaussians):
@@ -21,7 +23,7 @@ class LatentFrechet(Gaussians):
     Net: the encoder of the slim codec that ships with the repository. A frame's vector is the mean
     and the standard deviation over places of each of its 32 channels: 64 numbers, in latent units.
     Reference: the source's crops of all cases, every fifth frame of either. Preprocessing: crops of
-    ``Viewing.crop`` as they are, RGB in [-1, 1].
+    ``Viewing.crop`` at 128 px, the codec's own size, RGB in [-1, 1].
 
     What fools it: the vectors know textures and colours, not faces: an eye in the wrong place costs
     nothing. Below 65 frames looked at the covariances are singular (``note``). A copied source has
@@ -39,8 +41,8 @@ class LatentFrechet(Gaussians):
         self._features, self._threads = features, threads
 
     def _vectors(self, seen: Seen) -> np.ndarray:
-        crops = seen.crops[::EVERY]
-        kept = Features(self._features, f"latent_moments@2-{self._codec.id}")
+        crops = np.stack([_small(crop) for crop in seen.crops[::EVERY]])
+        kept = Features(self._features, f"latent_moments@3-{self._codec.id}")
         return kept.of(content(crops), lambda: self._compute(crops))
 
     def _compute(self, crops: np.ndarray) -> np.ndarray:
@@ -61,3 +63,7 @@ class LatentFrechet(Gaussians):
         from models.experts.codec import load_codec
 
         return load_codec("slim", Store(()))
+
+
+def _small(crop: np.ndarray) -> np.ndarray:
+    return cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -39,6 +39,7 @@ class _Lse:
 
     needs: tuple[str, ...] = ("syncnet_v2",)
     kinds: tuple[Kind, ...] = ("self", "cross")
+    whole = True
     name: str
 
     def __init__(
