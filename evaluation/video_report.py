@@ -14,6 +14,7 @@ from core.errors import InputError
 from core.files import read_json, write_bytes, write_json
 from evaluation import tables
 from evaluation.machine import machine, revision
+from evaluation.metrics.speed import DIRECTIONS, Speed
 from evaluation.report import Report, plain
 from evaluation.scores import Scores
 from evaluation.stats import Interval, paired_difference
@@ -52,6 +53,7 @@ def result(
     system: str,
     missing: Sequence[Missing] = (),
     card: Mapping[str, Any] | None = None,
+    speed: Speed | None = None,
 ) -> dict[str, Any]:
     """All that is known of one evaluation, as ``scores.json`` holds it.
 
@@ -61,8 +63,13 @@ def result(
         system: who made the videos.
         missing: metrics that were not computed.
         card: of the checkpoint, where one is known.
+        speed: of editing, where it was measured.
     """
     values, ends = scores.values(), scores.intervals()
+    ways = directions(scores.metrics, list(values))
+    if speed is not None:
+        values |= speed.numbers()
+        ways |= {n: way for n, way in DIRECTIONS.items() if n in values}
     return {
         "version": VERSION,
         "system": system,
@@ -74,7 +81,7 @@ def result(
         "values": plain(values),
         "intervals": {k: plain([e.low, e.high]) for k, e in ends.items()},
         "groups": plain(groups(scores, manifest)),
-        "directions": directions(scores.metrics, list(values)),
+        "directions": ways,
         "videos": plain(scores.by_video()),
         "notes": scores.notes(),
         "failures": dict(sorted(scores.failures.items())),
@@ -136,6 +143,9 @@ def write(
             for m in found["missing"]
         ]
         report.add_section("Not computed", "\n\n".join(lines))
+    if found["manifest"].get("without_sound"):
+        mute = ", ".join(found["manifest"]["without_sound"])
+        report.add_section("Left out", f"Files without sound, which are no pair's: {mute}.")
     if found["failures"]:
         lines = [f"{name}: {why}" for name, why in found["failures"].items()]
         report.add_section("Not measured", "\n\n".join(lines))

@@ -56,15 +56,26 @@ def make(
         note = out.with_suffix(KEY)
         try:
             if not (out.is_file() and note.is_file() and read_json(note) == key):
-                part = Span(end_s=benchmark.viewing.seconds)
-                sync(
-                    pair.source, sound, out, predictor, store, coding=benchmark.coding, span=part
-                )  # fmt: skip
+                edit(benchmark, pair, sound, out, predictor, store)
                 write_json(note, key)
         except InputError as error:
             failures[pair.name] = str(error)
         progress(pair.name, done, len(pairs))
     return failures
+
+
+def edit(
+    benchmark: VideoBenchmark,
+    pair: Pair,
+    sound: Path | None,
+    out: Path,
+    predictor: Predictor,
+    store: Store,
+) -> int:
+    """Edits one pair's source to ``sound``; gives how many frames were written."""
+    part = Span(end_s=benchmark.viewing.seconds)
+    done = sync(pair.source, sound, out, predictor, store, coding=benchmark.coding, span=part)
+    return done.frames
 
 
 def _silent(pair: Pair, folder: Path) -> Path:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.checkpoint import CheckpointRef
+from core.contracts import Predictor
 from core.errors import InputError
 from core.weights import REGISTRY, Store
-from evaluation.benchmarks.pairs import Pair, VideoBenchmark, find
+from evaluation.benchmarks.pairs import Heads, Pair, VideoBenchmark, find
+from evaluation.metrics.speed import Speed, speed
 from evaluation.scores import Scores
 from evaluation.video_report import FILE, compare, ends, read_result, result, write
-from evaluation.video_run import Progress, make, measure
+from evaluation.video_run import Progress, edit, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
-from flows.tracking import child_run
+from flows.tracking import parent_run
 from infra.settings import settings
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
@@ -27,52 +30,78 @@ MANY = 20
 """From so many pairs on, starting Ray to use every core pays."""
 
 
-def evaluate_videos(
-    name: str,
-    clips: Path,
-    out: Path,
-    checkpoint: Path | None = None,
-    videos: Path | None = None,
-    system: str = "",
-) -> Path:
-    """Measures a system on a benchmark; gives the report's page.
+@dataclass(frozen=True)
+class Work:
+    """Whose videos are measured.
 
-    Args:
-        name: of the benchmark, such as ``cross_audio@1``.
-        clips: folder of talking clips.
-        out: folder of the report; ours also keeps its videos there.
+    Attributes:
         checkpoint: our system's folder; the shipped nano by default.
         videos: folder of videos that another system made, ``NAME.mp4`` for each pair of the
             benchmark; then nothing is edited here.
         system: what the system is called; needed with ``videos``.
+        speed: whether one clip is edited fifteen times more, to say how fast (section 4.3 of
+            FlashLips: 5 times to warm up, then 10).
+    """
+
+    checkpoint: Path | None = None
+    videos: Path | None = None
+    system: str = ""
+    speed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.videos is not None and not self.system:
+            raise InputError("--videos needs --system: what do tables call whoever made them?")
+        if self.videos is not None and self.speed:
+            raise InputError("finished videos tell no speed; leave --speed or --videos out")
+
+    @property
+    def name(self) -> str:
+        """What tables call the system."""
+        ours = "nano" if self.checkpoint is None else self.checkpoint.resolve().name
+        return self.system or ours
+
+
+@dataclass(frozen=True)
+class Made:
+    """The videos: where they are, what failed, and who made them how fast, where that is known."""
+
+    videos: Path
+    failures: dict[str, str] = field(default_factory=dict)
+    card: dict[str, Any] | None = None
+    speed: Speed | None = None
+
+
+def evaluate_videos(name: str, clips: Path | None, out: Path, work: Work = Work()) -> Path:
+    """Measures a system on a benchmark; gives the report's page.
+
+    Args:
+        name: of the benchmark, such as ``cross_audio@1``.
+        clips: folder of talking clips; needed unless the benchmark renders its own.
+        out: folder of the report; ours also keeps its videos there.
+        work: whose videos.
 
     Raises:
-        InputError: no such benchmark or folder, or no name for the videos' system.
+        InputError: no such benchmark or folder.
     """
     benchmark, store, console = find(name), settings().store(), Console()
-    if videos is not None and not system:
-        raise InputError("--videos needs --system: what do tables call whoever made them?")
+    clips = _clips(benchmark, clips, store, console)
     pairs = benchmark.pairs(clips)
-    failures: dict[str, str] = {}
-    card: dict[str, Any] | None = None
     manifest = benchmark.manifest(pairs, clips)
-    if videos is None:
-        videos = out / "videos"
-        card, failures = _edited(benchmark, pairs, checkpoint, store, videos, console)
-        system = system or (Path(card["uri"]).parent.name if checkpoint else "nano")
+    made = Made(work.videos) if work.videos else _made(benchmark, pairs, work, out, console)
     reader, metrics, missing = _measures(benchmark, store)
     bar, workers, players = _bar(console, "measure"), _workers(len(pairs)), out / "players"
     if workers > 1:
         # Imported here: Ray takes seconds.
         from evaluation import ray_runner
 
-        make_tools = functools.partial(_tools, benchmark.id)
+        tools = functools.partial(_tools, benchmark.id)
         there = players.resolve()  # workers stand in another folder
-        scores = ray_runner.measure(pairs, videos, system, make_tools, workers, bar, there)
+        scores = ray_runner.measure(pairs, made.videos, work.name, tools, workers, bar, there)
     else:
-        scores = measure(pairs, videos, system, metrics, reader, bar, players)
-    scores = Scores(scores.metrics, scores.rows, {**scores.failures, **failures}, scores.pairs)
-    found = result(scores, manifest, system, missing, card)
+        scores = measure(pairs, made.videos, work.name, metrics, reader, bar, players)
+    failures = {**scores.failures, **made.failures}
+    scores = Scores(scores.metrics, scores.rows, failures, scores.pairs)
+    found = result(scores, manifest, work.name, missing, made.card, made.speed)
     page = write(out, found, _players(found, players))
     _track(found, page, out)
     return page
@@ -83,21 +112,56 @@ def compare_results(places: Sequence[Path], out: Path) -> Path:
     return compare([read_result(place) for place in places], out)
 
 
-def _edited(
-    benchmark: VideoBenchmark,
-    pairs: Sequence[Pair],
-    checkpoint: Path | None,
-    store: Store,
-    folder: Path,
-    console: Console,
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Makes the videos; gives the checkpoint's card and what failed."""
+def _clips(benchmark: VideoBenchmark, given: Path | None, store: Store, console: Console) -> Path:
+    """The folder of clips, rendered first where the benchmark says whom."""
+    if given is not None:
+        return given
+    if benchmark.heads is None:
+        raise InputError(f"{benchmark.id} needs --clips: the folder of talking clips")
+    return _rendered(benchmark.heads, store, console)
+
+
+def _rendered(heads: Heads, store: Store, console: Console) -> Path:
+    # Imported here: the renderer takes seconds.
+    from preprocessing.datasets.synthetic import render_corpus
+
+    corpus = f"{heads.people}x1x{heads.seconds:g}s-{heads.seed}"
+    root = settings().runs / "corpus" / corpus
+    render_corpus(
+        root, store, heads.people, heads.seconds, seed=heads.seed, workers=settings().threads,
+        progress=console.counter("render"),
+    )  # fmt: skip
+    return root
+
+
+def _made(
+    benchmark: VideoBenchmark, pairs: Sequence[Pair], work: Work, out: Path, console: Console
+) -> Made:
+    """Edits the videos with our system."""
     from inference.load import load
 
-    predictor = load(checkpoint, store)
-    failures = make(benchmark, pairs, predictor, store, folder, _bar(console, "edit"))
-    card: CheckpointRef = predictor.card
-    return vars(card) | {"recipe": "see its card"}, failures
+    store, videos = settings().store(), out / "videos"
+    predictor = load(work.checkpoint, store)
+    failures = make(benchmark, pairs, predictor, store, videos, _bar(console, "edit"))
+    card = vars(predictor.card) | {"recipe": "see its card"}
+    fast = _timed(benchmark, pairs, predictor, store) if work.speed else None
+    return Made(videos, failures, card, fast)
+
+
+def _timed(
+    benchmark: VideoBenchmark, pairs: Sequence[Pair], predictor: Predictor, store: Store
+) -> Speed:
+    """How fast the first pair with a sound is edited, reading and writing included."""
+    from core.media.video import probe
+
+    pair = next((p for p in pairs if p.audio is not None), None)
+    if pair is None:
+        raise InputError(f"{benchmark.id} has no pair with a sound to time; leave --speed out")
+    seconds = benchmark.viewing.seconds
+    length = min(probe(pair.source).duration_s, seconds or float("inf"))
+    with tempfile.TemporaryDirectory(prefix="flashlips-speed-") as scratch:
+        out = Path(scratch) / "out.mp4"
+        return speed(lambda: edit(benchmark, pair, pair.audio, out, predictor, store), length)
 
 
 def _measures(
@@ -155,11 +219,15 @@ def _players(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
 
 
 def _track(found: dict[str, Any], page: Path, out: Path) -> None:
-    """One run for the evaluation, a child for the system, in MLflow."""
-    tags = {"benchmark": found["benchmark"], "data": found["manifest"]["hash"]}
-    tags["system"] = found["system"]
-    with child_run(out, f"evaluate {found['benchmark']}", found["system"], tags) as child:
+    """In MLflow: one run for each benchmark's work, below it a child for each system measured."""
+    benchmark, data = found["benchmark"], found["manifest"]["hash"]
+    tags = {"benchmark": benchmark, "data": data, "stage": "evaluate"}
+    folder = settings().runs / "evaluations" / f"{benchmark}-{data}"
+    parent = parent_run(folder, f"evaluate {benchmark}", tags)
+    whose = {"system": found["system"], "complete": str(found["complete"]).lower()}
+    with parent.child(found["system"], tags | whose) as child:
         child.metrics({k: v for k, v in found["values"].items() if v is not None}, 0)
         for name in (FILE, "table.csv", "table.tex"):
             child.artifact(out / name)
         child.artifact(page)
+    parent.close()

@@ -28,6 +28,7 @@ BENCHMARKS: Mapping[str, str] = {
     "silence": "evaluation.benchmarks.silence:BENCHMARK",
     "clips": "evaluation.benchmarks.clips:BENCHMARK",
     "aigc": "evaluation.benchmarks.aigc:BENCHMARK",
+    "synthetic": "evaluation.benchmarks.synthetic:BENCHMARK",
 }
 
 
@@ -52,6 +53,19 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """Rendered clips that a benchmark is about: one of each person.
+
+    Attributes:
+        people: how many. seconds: of each clip. seed: of who they are and what they say.
+    """
+
+    people: int
+    seconds: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class VideoBenchmark:
     """A frozen way to make and to read videos.
 
@@ -61,6 +75,7 @@ class VideoBenchmark:
         most: how many pairs are drawn of those; None takes all.
         viewing: how videos are read. coding: how ours are written.
         seed: of pairing and drawing.
+        heads: whom to render; None where a person brings the clips.
     """
 
     name: str
@@ -70,6 +85,7 @@ class VideoBenchmark:
     viewing: Viewing = field(default_factory=Viewing)
     coding: Coding = field(default_factory=Coding)
     seed: int = 0
+    heads: Heads | None = None
 
     @property
     def id(self) -> str:
@@ -83,10 +99,7 @@ class VideoBenchmark:
             InputError: no such folder, or too few clips in it.
         """
         folder = Path(folder)
-        if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}; name the folder of talking clips")
-        found = [p for p in folder.rglob("*") if p.suffix.lower() in KINDS and p.is_file()]
-        videos = sorted(p for p in found if has_sound(p))
+        videos = [p for p in videos_in(folder) if has_sound(p)]
         if not videos:
             raise InputError(f"{folder} holds no video with sound; name a folder of talking clips")
         rng = random.Random(self.seed)
@@ -122,7 +135,8 @@ class VideoBenchmark:
         facts |= {"crop": self.viewing.crop.id, "wide": self.viewing.wide, **asdict(self.coding)}
         found = {"benchmark": self.id, "facts": facts, "pairs": rows}
         digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
-        return found | {"hash": digest}
+        mute = [p.relative_to(folder).as_posix() for p in videos_in(folder) if not has_sound(p)]
+        return found | {"hash": digest, "without_sound": mute}
 
 
 def find(text: str) -> VideoBenchmark:
@@ -146,6 +160,17 @@ def find(text: str) -> VideoBenchmark:
 def stem(video: Path, folder: Path) -> str:
     """A clip's name in pairs: its path in the folder, without slashes and suffix."""
     return video.relative_to(folder).with_suffix("").as_posix().replace("/", "__")
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """All video files of a folder and the folders in it, sorted.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; name the folder of talking clips")
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in KINDS and p.is_file())
 
 
 def has_sound(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """Speed: how fast a system edits one video, and how much memory that takes.
 
-Used by benchmarks; not a metric of cases: it measures a run, and no finished video tells it.
+Not a metric of cases: it measures a run, and no finished video tells it. A report has its numbers
+where somebody asked for them (``flashlips evaluate --speed``).
 """
 
 from __future__ import annotations
@@ -39,6 +40,23 @@ class Speed:
     real_time: float
     memory: int
     device_memory: int
+
+    def numbers(self) -> dict[str, float]:
+        """As a report has them: ``speed_fps``, ``speed_real_time`` and memory in MB."""
+        found = {
+            "speed_fps": self.fps,
+            "speed_real_time": self.real_time,
+            "speed_memory_mb": self.memory / 1e6,
+        }
+        return found | ({"speed_device_mb": self.device_memory / 1e6} if self.device_memory else {})
+
+
+DIRECTIONS = {
+    "speed_fps": "higher",
+    "speed_real_time": "lower",
+    "speed_memory_mb": "lower",
+    "speed_device_mb": "lower",
+}
 
 
 def speed(

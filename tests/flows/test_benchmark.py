@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 
 from core.media.video import VideoWriter
 from core.testing import talking_frame
+from evaluation.benchmarks.pairs import Heads, find
 from flows.cli import main
+from infra.settings import settings
 
 
 @pytest.fixture
@@ -70,12 +73,35 @@ def test_somebody_elses_videos_are_measured_and_compared(workers, clips, tmp_pat
     assert main(["compare", *results, "--out", str(tmp_path / "both")]) == 0
     assert "dark against bright" in (tmp_path / "both" / "report.html").read_text()
     assert (tmp_path / "r-bright" / "report.html").read_text().count("<video") == 2
+    tracked_as_one_evaluation({"bright": bright, "dark": dark})
+
+
+def tracked_as_one_evaluation(results):
+    """One parent for the work, a child for each system, numbers under compare's names."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(settings().mlflow_uri)
+    group = client.get_experiment_by_name("flashlips").experiment_id
+    runs = client.search_runs([group])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {r.data.tags["system"]: r for r in runs if r not in parents}
+    assert [p.info.run_name for p in parents] == ["evaluate reconstruction@1"]
+    assert children.keys() == results.keys()
+    for name, child in children.items():
+        assert child.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
+        known = {k: v for k, v in results[name]["values"].items() if v is not None}
+        assert child.data.metrics == pytest.approx(known)
 
 
 def test_questions_that_cannot_be_answered_are_one_sentence(clips, tmp_path, capsys):
     shutil.copytree(clips, tmp_path / "made")
     for arguments, said in (
-        (["--benchmark", "clips"], "give either --shards, or --benchmark and --clips"),
+        ([], "give either --shards or --benchmark"),
+        (["--benchmark", "clips"], "clips@1 needs --clips"),
+        (
+            ["--benchmark", "clips", "--videos", "x", "--system", "y", "--speed"],
+            "finished videos tell no speed",
+        ),
         (["--benchmark", "beauty", "--clips", str(clips)], "no benchmark 'beauty'"),
         (
             ["--benchmark", "clips", "--clips", str(clips), "--videos", str(tmp_path / "made")],
@@ -86,3 +112,32 @@ def test_questions_that_cannot_be_answered_are_one_sentence(clips, tmp_path, cap
         assert said in capsys.readouterr().err
     assert main(["compare", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "name a folder that 'flashlips evaluate' wrote" in capsys.readouterr().err
+
+
+def test_files_without_sound_are_left_out_and_named(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    with VideoWriter(clips / "mute.mp4", 320, 240, Fraction(25), crf=10) as out:
+        for at in range(20):
+            out.write(talking_frame(at)[0])
+    arguments = ["evaluate", "--benchmark", "reconstruction", "--clips", str(clips)]
+    arguments += ["--videos", str(clips), "--system", "same", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert found["manifest"]["without_sound"] == ["mute.mp4"]
+    assert found["pairs"] == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "mute.mp4" in page.partition("Left out")[2].partition("<h2")[0]
+
+
+@pytest.mark.slow
+def test_the_synthetic_benchmark_brings_its_clips_and_tells_the_speed(tmp_path, store, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    small = replace(find("synthetic"), heads=Heads(people=1, seconds=1.0, seed=5))
+    monkeypatch.setattr("flows.benchmark.find", lambda name: small)
+    assert main(["evaluate", "--benchmark", "synthetic", "--speed", "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["complete"]
+    assert {p["kind"] for p in found["manifest"]["pairs"]} == {"self", "silent"}
+    fps, slow = found["values"]["speed_fps"], found["values"]["speed_real_time"]
+    assert fps * slow == pytest.approx(25, rel=0.05)
+    assert found["directions"]["speed_real_time"] == "lower"
