@@ -41,12 +41,15 @@ class Work:
         system: what the system is called; needed with ``videos``.
         speed: whether one clip is edited fifteen times more, to say how fast (section 4.3 of
             FlashLips: 5 times to warm up, then 10).
+        random: whether metrics whose weights are absent are tried with random ones, under
+            ``random/NAME``: to see that they run, for their numbers mean nothing.
     """
 
     checkpoint: Path | None = None
     videos: Path | None = None
     system: str = ""
     speed: bool = False
+    random: bool = False
 
     def __post_init__(self) -> None:
         if self.videos is not None and not self.system:
@@ -88,13 +91,13 @@ def evaluate_videos(name: str, clips: Path | None, out: Path, work: Work = Work(
     pairs = benchmark.pairs(clips)
     manifest = benchmark.manifest(pairs, clips)
     made = Made(work.videos) if work.videos else _made(benchmark, pairs, work, out, console)
-    reader, metrics, missing = _measures(benchmark, store)
+    reader, metrics, missing = _measures(benchmark, store, work.random)
     bar, workers, players = _bar(console, "measure"), _workers(len(pairs)), out / "players"
     if workers > 1:
         # Imported here: Ray takes seconds.
         from evaluation import ray_runner
 
-        tools = functools.partial(_tools, benchmark.id)
+        tools = functools.partial(_tools, benchmark.id, work.random)
         there = players.resolve()  # workers stand in another folder
         scores = ray_runner.measure(pairs, made.videos, work.name, tools, workers, bar, there)
     else:
@@ -165,9 +168,9 @@ def _timed(
 
 
 def _measures(
-    benchmark: VideoBenchmark, store: Store
+    benchmark: VideoBenchmark, store: Store, random: bool
 ) -> tuple[Reader, list[VideoMetric], list[Missing]]:
-    from evaluation.metrics import of_videos
+    from evaluation.metrics import of_videos, random_backbones
     from evaluation.metrics.plain import plain
     from models.experts.face import FaceMesh
 
@@ -180,13 +183,16 @@ def _measures(
             missing.append(Missing(metric.name, lacking, "; ".join(dict.fromkeys(remedies))))
     absent = {m.name for m in missing}
     here = [metric for metric in metrics if metric.name not in absent]
+    if random:
+        folder = settings().runs / "random_weights"
+        here += random_backbones(folder, settings().runs / "features", only=absent)
     whole = any(getattr(metric, "whole", False) for metric in here)
     return Reader(benchmark.viewing, FaceMesh(store), whole=whole), here, missing
 
 
-def _tools(name: str) -> tuple[Reader, list[VideoMetric]]:
+def _tools(name: str, random: bool) -> tuple[Reader, list[VideoMetric]]:
     """What a worker measures with."""
-    reader, metrics, _ = _measures(find(name), settings().store())
+    reader, metrics, _ = _measures(find(name), settings().store(), random)
     return reader, metrics
 
 

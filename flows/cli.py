@@ -144,6 +144,9 @@ def _evaluate(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--speed", action="store_true", help="edit one clip fifteen times more and say how fast"
     )
+    verb.add_argument(
+        "--random", action="store_true", help="try metrics without weights, as random/NAME"
+    )
     verb.add_argument("--out", required=True, type=Path)
     verb.set_defaults(run=_run_evaluate)
 
@@ -285,7 +288,7 @@ def _run_evaluate(a: argparse.Namespace) -> None:
         return
     from flows.benchmark import Work, evaluate_videos
 
-    work = Work(a.checkpoint, a.videos, a.system, a.speed)
+    work = Work(a.checkpoint, a.videos, a.system, a.speed, a.random)
     print(evaluate_videos(a.benchmark, a.clips, a.out, work))
 
 

@@ -76,18 +76,25 @@ def test_somebody_elses_videos_are_measured_and_compared(workers, clips, tmp_pat
     tracked_as_one_evaluation({"bright": bright, "dark": dark})
 
 
-def tracked_as_one_evaluation(results):
-    """One parent for the work, a child for each system, numbers under compare's names."""
+def runs():
     from mlflow import MlflowClient
 
     client = MlflowClient(settings().mlflow_uri)
-    group = client.get_experiment_by_name("flashlips").experiment_id
-    runs = client.search_runs([group])
-    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = {r.data.tags["system"]: r for r in runs if r not in parents}
+    return client.search_runs([client.get_experiment_by_name("flashlips").experiment_id])
+
+
+def children():
+    """Runs of systems, by system."""
+    below = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
+    return {run.data.tags["system"]: run for run in below if "system" in run.data.tags}
+
+
+def tracked_as_one_evaluation(results):
+    """One parent for the work, a child for each system, numbers under compare's names."""
+    parents = [run for run in runs() if "mlflow.parentRunId" not in run.data.tags]
     assert [p.info.run_name for p in parents] == ["evaluate reconstruction@1"]
-    assert children.keys() == results.keys()
-    for name, child in children.items():
+    assert children().keys() == results.keys()
+    for name, child in children().items():
         assert child.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         known = {k: v for k, v in results[name]["values"].items() if v is not None}
         assert child.data.metrics == pytest.approx(known)
@@ -126,7 +133,7 @@ def test_files_without_sound_are_left_out_and_named(clips, tmp_path, monkeypatch
     assert found["manifest"]["without_sound"] == ["mute.mp4"]
     assert found["pairs"] == 2
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "mute.mp4" in page.partition("Left out")[2].partition("<h2")[0]
+    assert "mute.mp4" in page.rpartition("Left out</h2>")[2].partition("<h2")[0]
 
 
 @pytest.mark.slow
@@ -141,3 +148,22 @@ def test_the_synthetic_benchmark_brings_its_clips_and_tells_the_speed(tmp_path, 
     fps, slow = found["values"]["speed_fps"], found["values"]["speed_real_time"]
     assert fps * slow == pytest.approx(25, rel=0.05)
     assert found["directions"]["speed_real_time"] == "lower"
+
+
+@pytest.mark.slow
+def test_metrics_of_absent_weights_run_all_the_way_with_random_ones(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    arguments = ["evaluate", "--benchmark", "reconstruction", "--clips", str(clips), "--random"]
+    arguments += ["--videos", str(clips), "--system", "same", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert not found["failures"]
+    for metric in found["missing"]:
+        name = metric["name"]
+        assert not any(n == name or n.startswith(f"{name}_") for n in found["values"]), name
+    tried = {n: v for n, v in found["values"].items() if n.startswith("random/")}
+    wanted = ("fid", "fvd", "lip_score", "lse_c", "lse_d", "id_arcface", "hyper_iqa", "lpips")
+    assert {f"random/{n}" for n in wanted} <= tried.keys()
+    run = next(iter(children().values()))
+    numbers = {n: v for n, v in tried.items() if v is not None}  # FVD of so few windows has none
+    assert {n: run.data.metrics[n] for n in numbers} == pytest.approx(numbers)
