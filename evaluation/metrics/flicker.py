@@ -32,8 +32,8 @@ def backward(now: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarra
     height, width = ours.shape
     places = _grid((height, width)) + there
     returned = warped(back, places)
-    missed = ((there + returned) ** 2).sum(-1)
-    allowed = TRUSTED[0] * ((there**2).sum(-1) + (returned**2).sum(-1)) + TRUSTED[1]
+    missed = _square(there + returned)
+    allowed = TRUSTED[0] * (_square(there) + _square(returned)) + TRUSTED[1]
     return places, (missed <= allowed) & _inside(places, np.array([0, 0, width, height]))
 
 
@@ -94,6 +94,12 @@ def _grid(shape: tuple[int, ...]) -> np.ndarray:
     return np.stack(np.meshgrid(np.arange(shape[1]), np.arange(shape[0])), -1).astype(np.float32)
 
 
+def _square(way: np.ndarray) -> np.ndarray:
+    """(H,W), squared length of (H,W,2)."""
+    return np.asarray(way[..., 0] ** 2 + way[..., 1] ** 2)
+
+
 def _inside(places: np.ndarray, box: np.ndarray) -> np.ndarray:
     """(H,W) bool, whether places (H,W,2) lie in a box x0,y0,x1,y1, its end exclusive."""
-    return np.asarray((places >= box[:2]).all(-1) & (places <= box[2:] - 1).all(-1))
+    (x, y), (x0, y0, x1, y1) = (places[..., 0], places[..., 1]), box
+    return np.asarray((x >= x0) & (y >= y0) & (x <= x1 - 1) & (y <= y1 - 1))
