@@ -215,9 +215,24 @@ def send_left(
         address: only what was meant for this one; "" for all.
     """
     for box in left(root):
-        ours = address in ("", box.state["address"])
-        if ours and next(box.pending(), None) is not None:
+        if address not in ("", box.state["address"]):
+            continue
+        _bury(box)
+        if next(box.pending(), None) is not None:
             yield box.folder, Sender(box, client).drain()
+
+
+def _bury(box: Outbox) -> None:
+    """Ends the child runs of a process that died; a parent may go on in the next process."""
+    at = int((box.folder / "ops.jsonl").stat().st_mtime * 1000)
+    alive: set[str] = set()
+    for op, _ in box.pending(everything=True):
+        if op["op"] == "start" and op["parent"]:
+            alive.add(op["run"])
+        if op["op"] == "end":
+            alive.discard(op["run"])
+    for key in sorted(alive):
+        box.add({"op": "end", "run": key, "status": "KILLED", "at": at})
 
 
 def merged(ops: Iterable[tuple[Op, int]]) -> Iterator[tuple[Op, int]]:

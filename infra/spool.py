@@ -92,11 +92,11 @@ class Outbox:
         shutil.copyfile(path, self.folder / kept)
         return str(kept)
 
-    def pending(self) -> Iterator[tuple[Op, int]]:
-        """Operations not yet acknowledged, each with the byte at which it ends."""
+    def pending(self, everything: bool = False) -> Iterator[tuple[Op, int]]:
+        """Operations not yet acknowledged (or all), each with the byte at which it ends."""
         if self._holder.closed:  # whoever has it now sends them
             return
-        end = self.state["sent"]
+        end = 0 if everything else self.state["sent"]
         with (self.folder / "ops.jsonl").open("rb") as lines:
             lines.seek(end)
             for line in lines:
