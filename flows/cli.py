@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
         _preprocess, _train, _sync, _faces, _personalise, _evaluate, _compare, _data, _demo, _nano,
-        _codec, _export, _weights,
+        _codec, _export, _weights, _tracking,
     ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
@@ -210,6 +210,14 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
     convert.set_defaults(run=_run_convert)
 
 
+def _tracking(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("tracking", help="numbers that wait for MLflow")
+    kinds = verb.add_subparsers(required=True, metavar="WHAT")
+    send = kinds.add_parser("send", help="send what ended runs could not; 1 when something stays")
+    send.add_argument("--all", action="store_true", help="also what was meant for another address")
+    send.set_defaults(run=_run_send)
+
+
 # -- verbs: work ------------------------------------------------------------------------------
 
 
@@ -353,6 +361,17 @@ def _run_convert(a: argparse.Namespace) -> None:
     from models.experts.convert import convert
 
     print(convert(a.source, a.out))
+
+
+def _run_send(a: argparse.Namespace) -> int:
+    from infra.mlflow_tracker import send_spooled
+    from infra.settings import settings
+
+    stays = 0
+    for folder, why in send_spooled(settings(), a.all):
+        print(f"{'stays' if why else 'sent'}\t{folder}\t{why}".rstrip())
+        stays += bool(why)
+    return 1 if stays else 0
 
 
 def _run_settings(a: argparse.Namespace) -> None:
