@@ -10,8 +10,8 @@ from pathlib import Path
 from core.errors import InputError
 from core.files import read_json
 from flows.console import Console, duration
-from flows.end_to_end import end_to_end, folder_of, load_job
-from flows.recipes import MainJob
+from flows.end_to_end import end_to_end, folder_of
+from flows.recipes import MainJob, load_job
 from flows.work import sync_video
 from infra.settings import settings
 
