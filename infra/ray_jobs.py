@@ -54,8 +54,9 @@ class Jobs:
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
+        # Ray tells of every file that it packs.
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         headers = {"Authorization": f"Bearer {token}"} if token else None
         with self._told():
             self._client = JobSubmissionClient(self.address, headers=headers)
@@ -76,9 +77,19 @@ class Jobs:
             "excludes": excludes,
             "env_vars": dict(variables),
         }
+        end = time.monotonic() + SILENT_S
         with self._told():
-            job: str = self._client.submit_job(entrypoint=entrypoint, runtime_env=environment)
-        return job
+            while True:
+                try:
+                    job: str = self._client.submit_job(
+                        entrypoint=entrypoint, runtime_env=environment
+                    )
+                except RuntimeError as error:  # a head that has just come up has no agent yet
+                    if "No available agent" not in str(error) or time.monotonic() > end:
+                        raise
+                    time.sleep(1.0)
+                else:
+                    return job
 
     def follow(self, job: str, write: Callable[[str], Any]) -> Ended:
         """Passes on what a job says until it has ended; a broken connection is taken up again.

@@ -82,7 +82,8 @@ def train_on_ray(
     tracker = tracker or NoTracker()
     tracker.params(recipes.to_json(recipe))
     reader = EventReader(job.out / "events.jsonl", Watch(tracker, progress))
-    threads = threads_of(recipe, workers)
+    # Workers of a cluster stand on machines of their own; here they share this one.
+    threads = threads_of(recipe, 1 if settings().cluster else workers)
     with local_ray(threads * workers), reader.following():
         _fit(job, reader.path, workers, threads)
     if reader.error is not None:
