@@ -25,6 +25,9 @@ Tools = Callable[[], tuple[Reader, Sequence[VideoMetric]]]
 RUN = 4
 """Neighbouring pairs that one worker measures, for they share videos."""
 
+AGAIN = 2
+"""How often a worker that died is started again; it measures its neighbours anew."""
+
 
 class _Worker:
     """One process with its own nets."""
@@ -78,7 +81,7 @@ def measure(
             "evaluation", min(workers, len(pairs)), 1.0, fewer="set FLASHLIPS_WORKERS to so many"
         )
         room(lambda machines: [ask])
-        kind = ray.remote(num_cpus=1)(_Worker)
+        kind = ray.remote(num_cpus=1, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
         pool = ActorPool([kind.remote(tools) for _ in range(ask.workers)])
         order, rest = chained(pairs), (Path(videos).resolve(), system, players)
         given = [order[i : i + RUN] for i in range(0, len(order), RUN)]

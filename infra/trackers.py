@@ -115,6 +115,8 @@ def clean(name: str) -> str:
 class History(NullTracker):
     """Appends every number to ``history.jsonl`` beside the checkpoint, and passes all on.
 
+    A step that was done again after an interruption and came out the same is told once.
+
     Args:
         folder: of the checkpoint. inner: the tracker that others look at; None for nobody.
     """
@@ -124,6 +126,7 @@ class History(NullTracker):
     def __init__(self, folder: Path, inner: Any = None) -> None:
         self.folder = folder
         self.inner = inner if inner is not None else NullTracker()
+        self._told = {_outcome(row.pop("step"), row) for row in read_history(folder)}
 
     @property
     def run_id(self) -> str:
@@ -136,6 +139,10 @@ class History(NullTracker):
 
     def metrics(self, values: Numbers, step: int) -> None:
         """Appends one line and passes it on."""
+        outcome = _outcome(step, values)
+        if outcome in self._told:
+            return
+        self._told.add(outcome)
         append(self.folder / self.FILE, values, step)
         self.inner.metrics(values, step)
 
@@ -159,6 +166,13 @@ class History(NullTracker):
     def close(self, status: Status = "FINISHED") -> None:
         """Ends the inner run."""
         self.inner.close(status)
+
+
+def _outcome(step: float, row: Mapping[str, float | None]) -> tuple[Any, ...]:
+    """What makes a line of numbers the same as another: all but the time it took."""
+    values = {n: v for n, v in row.items() if n not in ("time", "samples_per_s")}
+    finite = {n: v if v is not None and math.isfinite(v) else None for n, v in values.items()}
+    return int(step), *sorted(finite.items())
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

@@ -50,8 +50,10 @@ def two_nodes(monkeypatch) -> Callable[..., Nodes]:
     """Starts two Ray nodes with these variables."""
 
     def begin(**variables: str) -> Nodes:
-        patient = {"period_ms": "1000", "failure_threshold": "20"}
-        variables |= {f"RAY_health_check_{name}": value for name, value in patient.items()}
+        variables |= {
+            "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "20",
+            "RAY_raylet_start_wait_time_s": "180",
+        }  # fmt: skip
         for name, value in {"PYTHONPATH": PATH, "FLASHLIPS_GPUS": "0", **variables}.items():
             monkeypatch.setenv(name, value)
         return Nodes()

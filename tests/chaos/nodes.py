@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 PATIENCE_S = 120.0
+HEAD = {"num_cpus": 1, "include_dashboard": False}
 
 
 class Nodes:
@@ -19,7 +20,7 @@ class Nodes:
         import ray
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=HEAD)
         self.address = str(self._cluster.address)
         self.other = self._cluster.add_node(num_cpus=1)
         ray.init(address=self.address, log_to_driver=False)
