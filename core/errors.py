@@ -8,3 +8,7 @@ class InputError(ValueError):
     prints it and exits with code 2; ``preprocess`` turns it into a ledger row. Impossible states of
     our own code are ``assert``s, never this.
     """
+
+
+class DiskFull(InputError):
+    """There is no room for an output: the disk's trouble, not that of the clip at hand."""

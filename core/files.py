@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError
+from core.errors import DiskFull, InputError
 from core.storage import Place, Remote, uploading
 
 
@@ -23,6 +23,7 @@ def atomic(path: Place) -> Iterator[Path]:
 
     Raises:
         InputError: the folder can't be written.
+        DiskFull: it has no room.
     """
     if isinstance(path, Remote):
         with uploading(path) as part:
@@ -33,14 +34,44 @@ def atomic(path: Place) -> Iterator[Path]:
         probe = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
         probe.touch()
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room, then run again" if full else "choose a folder you may write to"
-        raise InputError(f"can't write {path}: {error.strerror or error}; {advice}") from error
+        if is_full(error):
+            raise _no_room(path) from error
+        raise InputError(
+            f"can't write {path}: {error.strerror or error}; choose a folder you may write to"
+        ) from error
     try:
-        yield probe
-        probe.replace(path)
+        with room_in(path):
+            yield probe
+            probe.replace(path)
     finally:
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_in(path: Path) -> Iterator[None]:
+    """A full disk inside is told in a sentence that names ``path``, whoever met it.
+
+    Raises:
+        DiskFull: it was full.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if is_full(error):
+            raise _no_room(path) from error
+        raise
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk had no room; libraries of other languages say so only in their text."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _no_room(path: Path) -> DiskFull:
+    return DiskFull(f"can't write {path}: {os.strerror(errno.ENOSPC)}; make room, then run again")
 
 
 def write_bytes(path: Place, data: bytes) -> None:

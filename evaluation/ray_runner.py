@@ -16,13 +16,17 @@ from evaluation.benchmarks.pairs import Pair
 from evaluation.scores import Scores
 from evaluation.video_run import Progress, chained, measure_pair
 from evaluation.videos import Reader, VideoMetric
-from infra.ray_cluster import cluster
+from infra.placement import Ask
+from infra.ray_cluster import cluster, room
 
 Tools = Callable[[], tuple[Reader, Sequence[VideoMetric]]]
 """Makes what a worker measures with; called on the worker."""
 
 RUN = 4
 """Neighbouring pairs that one worker measures, for they share videos."""
+
+AGAIN = 2
+"""How often a worker that died is started again; it measures its neighbours anew."""
 
 
 class _Worker:
@@ -62,6 +66,9 @@ def measure(
         workers: how many, one core each.
         progress: told after each few pairs.
         players: as there; a folder that every node can write.
+
+    Raises:
+        InputError: Ray has no room for so many workers.
     """
     metrics = {m.name: m for m in tools()[1]}
     scores = Scores(metrics, pairs=tuple(sorted(p.name for p in pairs)))
@@ -70,8 +77,12 @@ def measure(
     rows: dict[tuple[str, str], Any] = {}
     failures: dict[str, str] = {}
     with cluster():
-        kind = ray.remote(num_cpus=1)(_Worker)
-        pool = ActorPool([kind.remote(tools) for _ in range(min(workers, len(pairs)))])
+        ask = Ask(
+            "evaluation", min(workers, len(pairs)), 1.0, fewer="set FLASHLIPS_WORKERS to so many"
+        )
+        room(lambda machines: [ask])
+        kind = ray.remote(num_cpus=1, max_restarts=AGAIN, max_task_retries=AGAIN)(_Worker)
+        pool = ActorPool([kind.remote(tools) for _ in range(ask.workers)])
         order, rest = chained(pairs), (Path(videos).resolve(), system, players)
         given = [order[i : i + RUN] for i in range(0, len(order), RUN)]
         done = pool.map_unordered(lambda actor, some: actor.measure.remote(some, *rest), given)

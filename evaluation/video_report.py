@@ -181,7 +181,7 @@ def compare(results: Sequence[Mapping[str, Any]], folder: Path) -> Path:
     report.add_section("Numbers", " ".join(measured_line(r) for r in results))
     report.add_table("", *_columns(results), apart=())
     for other in results[1:]:
-        rows = [f"{n}: {_said(gap, first['directions'].get(n))}" for n, gap in _gaps(first, other)]
+        rows = [f"{n}: {said(gap, first['directions'].get(n))}" for n, gap in gaps(first, other)]
         title = f"{other['system']} against {first['system']}"
         report.add_section(title, "\n\n".join(rows) or "No video was measured in both.")
     _tables(folder, results)
@@ -202,7 +202,7 @@ def _float(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _gaps(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Interval]]:
+def gaps(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Interval]]:
     """``theirs`` minus ``ours`` for each number of single videos, paired."""
     both = sorted(ours["videos"].keys() & theirs["videos"].keys())
     found = []
@@ -214,7 +214,7 @@ def _gaps(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str,
     return found
 
 
-def _said(gap: Interval, better: str | None) -> str:
+def said(gap: Interval, better: str | None) -> str:
     """A difference in words."""
     text = f"{gap.value:+.4g} ({gap.low:+.4g} to {gap.high:+.4g})"
     if not (gap.low > 0 or gap.high < 0):

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from core.contracts import Predictor
-from core.errors import InputError
+from core.errors import DiskFull, InputError
 from core.files import read_json, write_bytes, write_json
 from core.media.audio import read_sound
 from core.media.video import encode_mp4, probe
@@ -58,6 +58,8 @@ def make(
             if not (out.is_file() and note.is_file() and read_json(note) == key):
                 edit(benchmark, pair, sound, out, predictor, store)
                 write_json(note, key)
+        except DiskFull:  # every pair would fail
+            raise
         except InputError as error:
             failures[pair.name] = str(error)
         progress(pair.name, done, len(pairs))

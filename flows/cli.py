@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
         _preprocess, _train, _sync, _faces, _personalise, _evaluate, _compare, _data, _demo, _nano,
-        _codec, _export, _weights,
+        _codec, _export, _weights, _tracking, _submit,
     ):  # fmt: skip
         add(verbs)
     verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
@@ -210,6 +210,37 @@ def _weights(verbs: argparse._SubParsersAction) -> None:
     convert.set_defaults(run=_run_convert)
 
 
+def _tracking(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("tracking", help="numbers that wait for MLflow")
+    kinds = verb.add_subparsers(required=True, metavar="WHAT")
+    send = kinds.add_parser("send", help="send what ended runs could not; 1 when something stays")
+    send.add_argument("--all", action="store_true", help="also what was meant for another address")
+    send.set_defaults(run=_run_send)
+
+
+def _submit_options() -> argparse.ArgumentParser:
+    """Options of ``submit``; they may stand before or after the verb that is submitted."""
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    options.add_argument(
+        "--address", default="", metavar="URL", help="the head's dashboard, http://HEAD:8265"
+    )
+    options.add_argument(
+        "--no-wait", action="store_true", help="print the job's id and leave it running"
+    )
+    return options
+
+
+def _submit(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser(
+        "submit", parents=[_submit_options()], help="run a verb as a job of a Ray cluster"
+    )
+    verb.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="VERB ...",
+        help="the verb and its arguments; train and preprocess run with --engine ray",
+    )  # fmt: skip
+    verb.set_defaults(run=_run_submit)
+
+
 # -- verbs: work ------------------------------------------------------------------------------
 
 
@@ -335,6 +366,21 @@ def _run_export(a: argparse.Namespace) -> None:
     print(export(a.system, a.out))
 
 
+def _run_submit(a: argparse.Namespace) -> int:
+    from flows.submit import submit
+
+    options, words = _submit_options().parse_known_args(a.words, argparse.Namespace(**vars(a)))
+    words = [word for i, word in enumerate(words) if word != "--" or "--" in words[:i]]
+    if not words or words[0] == "submit":
+        raise InputError(
+            "submit what: name a verb, as in 'submit train --address URL --recipe ...'"
+        )
+    asked = _parser().parse_args(words)  # a typing error is told here, not by the cluster
+    if hasattr(asked, "engine") and not any(word.startswith("--engine") for word in words):
+        words += ["--engine", "ray"]
+    return submit(words, options.address, not options.no_wait)
+
+
 def _run_status(a: argparse.Namespace) -> None:
     from infra.settings import settings
 
@@ -353,6 +399,17 @@ def _run_convert(a: argparse.Namespace) -> None:
     from models.experts.convert import convert
 
     print(convert(a.source, a.out))
+
+
+def _run_send(a: argparse.Namespace) -> int:
+    from infra.mlflow_tracker import send_spooled
+    from infra.settings import settings
+
+    stays = 0
+    for folder, why in send_spooled(settings(), a.all):
+        print(f"{'stays' if why else 'sent'}\t{folder}\t{why}".rstrip())
+        stays += bool(why)
+    return 1 if stays else 0
 
 
 def _run_settings(a: argparse.Namespace) -> None:

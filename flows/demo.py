@@ -10,9 +10,8 @@ from pathlib import Path
 from core.errors import InputError
 from core.files import read_json
 from flows.console import Console, duration
-from flows.end_to_end import end_to_end, folder_of, load_job
-from flows.recipes import MainJob
-from flows.tracking import RUN
+from flows.end_to_end import end_to_end, folder_of
+from flows.recipes import MainJob, load_job
 from flows.work import sync_video
 from infra.settings import settings
 
@@ -38,7 +37,7 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
     if clip is not None:
         lines += _own_clip(clip, voice, folder)
     lines += [
-        f"mlflow     run {read_json(folder / RUN)['run_id']} in {settings().mlflow_uri}",
+        f"mlflow     run {job.name!r} in {settings().mlflow_uri}",
         f"open it    .venv/bin/mlflow ui --backend-store-uri {settings().mlflow_uri}",
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")

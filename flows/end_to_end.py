@@ -6,26 +6,22 @@ running the flow again goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from core import recipe as recipes
-from core.checkpoint import read_card
+from core.checkpoint import CARD, CheckpointRef
+from core.files import read_json
+from flows.artifacts import show_shards
 from flows.console import Console
-from flows.recipes import MainJob
+from flows.orchestration import SAFE, Reference, gpu, key_of, once, plainly, reference
+from flows.preprocess import shard, work_key
+from flows.recipes import MainJob, load_job
 from flows.tracking import child_run, parent_run
-from flows.work import data_hash, needed, preprocess_clips, train_recipe
-from infra.mlflow_tracker import run_tags
+from flows.train import train_into
+from flows.work import data_hash, needed
 from infra.settings import settings
-
-
-def load_job(recipe: str, overrides: Sequence[str] = ()) -> MainJob:
-    """The main job's recipe with overrides applied."""
-    job: MainJob = recipes.override(recipes.load(recipe), overrides)
-    return job
 
 
 def folder_of(job: MainJob) -> Path:
@@ -48,72 +44,62 @@ def corpus(recipe: str, overrides: list[str]) -> str:
     return str(root)
 
 
-@task(cache_policy=NO_CACHE)
-def preprocess(recipe: str, overrides: list[str], source: str) -> str:
-    """Clips to shards on Ray Data."""
-    job = load_job(recipe, overrides)
-    shards = folder_of(job) / "shards"
-    preprocess_clips("synthetic", Path(source), shards, job.preprocessing, engine="ray")
-    return str(shards)
-
-
-@task(cache_policy=NO_CACHE)
-def train(recipe: str, overrides: list[str], stage: str, shards: str, made: dict[str, str]) -> str:
-    """One stage on Ray Train, with a tracked run of its own."""
-    job = load_job(recipe, overrides)
-    training = {r.stage: r for r in job.with_speakers_held_out()}[stage]
-    parents = needed(training, {name: read_card(Path(uri)) for name, uri in made.items()})
-    out = folder_of(job) / "system" / stage
-    tags = run_tags(training.system, stage, recipes.sha(training), data_hash(Path(shards)))
-    with child_run(folder_of(job), job.name, stage, tags) as tracker:
-        return train_recipe(training, Path(shards), parents, out, "ray", tracker).uri
-
-
-@task(cache_policy=NO_CACHE)
-def evaluate(recipe: str, overrides: list[str], shards: str, system: str) -> str:
-    """Held-out time of everybody, measured beside the baselines; the report's path."""
+@task(**SAFE)
+def report(key: str, recipe: str, overrides: list[str], shards: str, system: str) -> Reference:
+    """Held-out time of everybody, measured beside the baselines; the report's page."""
     from flows.measure import evaluate_system
 
     job = load_job(recipe, overrides)
-    with child_run(folder_of(job), job.name, "evaluate") as tracker:
-        report = evaluate_system(
+    with gpu(), child_run(folder_of(job), job.name, "evaluate") as tracker:
+        page = evaluate_system(
             Path(shards), Path(system), folder_of(job) / "report",
             title=f"FlashLips {job.name}", tracker=tracker, most_clips=job.measured,
         )  # fmt: skip
-    return str(report)
+    return reference(page)
 
 
-@flow(name="end_to_end", log_prints=False)
-def end_to_end(recipe: str = "flows.recipes:demo", overrides: list[str] | None = None) -> str:
-    """preprocess -> reconstruction -> distillation -> LipsChange -> audio-to-lips -> evaluate.
+@flow(name="end-to-end", flow_run_name="{recipe}")
+@plainly
+def end_to_end(recipe: str = "flows.recipes:demo", overrides: tuple[str, ...] = ()) -> str:
+    """Synthetic people to shards, all stages of the system, and a report on held-out time.
+
+    What is finished is skipped, what was cut short is gone on with.
 
     Args:
-        recipe: ``package.module:function`` that gives a ``MainJob``.
-        overrides: ``key=value`` settings of that job.
+        recipe: The job, package.module:function.
+        overrides: Changes to the job, each key=value.
 
     Returns:
         Path of the report.
     """
     from training.ray_job import local_ray
 
-    settings_ = overrides or []
+    settings_ = list(overrides)
     job, console = load_job(recipe, settings_), Console()
-    parent = parent_run(folder_of(job), job.name, {"job": job.name})
+    folder = folder_of(job)
+    parent = parent_run(folder, job.name, {"job": job.name})
     steps = len(job.stages) + 3
 
     def say(number: int, text: str) -> None:
         console.say(f"[{number}/{steps}] {text}")
 
     say(1, "synthetic talking people")
-    source = corpus(recipe, settings_)
+    source, shards, system = corpus(recipe, settings_), folder / "shards", folder / "system"
     with local_ray():
         say(2, "clips to shards (Ray Data)")
-        shards = preprocess(recipe, settings_, source)
-        made: dict[str, str] = {}
-        for number, stage in enumerate((r.stage for r in job.stages), 3):
+        key = work_key("synthetic", source, str(shards), job.preprocessing)
+        once(shard, key, "synthetic", source, str(shards), job.preprocessing, (), "ray")
+        show_shards(shards)
+        made: dict[str, CheckpointRef] = {}
+        for number, training in enumerate(job.with_speakers_held_out(), 3):
+            stage, parents = training.stage, needed(training, made)
             say(number, f"train {stage} (Ray Train)")
-            made[stage] = train(recipe, settings_, stage, shards, made)
+            made[stage] = train_into(
+                training, (str(shards),), parents, system / stage, "ray", (folder, job.name)
+            )
     say(steps, "measure on held-out time")
-    report = evaluate(recipe, settings_, shards, str(folder_of(job) / "system"))
+    cards = [read_json(Path(card.uri) / CARD) for card in made.values()]
+    key = key_of("report", cards, data_hash(shards), job.measured, folder.resolve())
+    page = once(report, key, recipe, settings_, str(shards), str(system))
     parent.close()
-    return report
+    return str(page)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from core import recipe as recipes
 from training.recipe import TrainRecipe
 from training.recipes import flashlips
 
@@ -62,3 +64,9 @@ def debug() -> MainJob:
     """Every box of the DAG at its smallest, to see that all holds together."""
     stages = tuple(replace(r, steps=4, batch=4, held_out_samples=8) for r in flashlips.demo())
     return MainJob("debug", 3, 1, 5.0, 1, 0, stages)
+
+
+def load_job(recipe: str, overrides: Sequence[str] = ()) -> MainJob:
+    """A job's recipe with overrides applied."""
+    job: MainJob = recipes.override(recipes.load(recipe), overrides)
+    return job

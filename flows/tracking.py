@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,11 @@ RUN = "mlflow_run.json"
 def parent_run(folder: Path, name: str, tags: Mapping[str, str] | None = None) -> NullTracker:
     """The job's run; the same one after an interruption."""
     known = folder / RUN
-    resume = read_json(known)["run_id"] if known.exists() else ""
-    tracker = open_tracker(settings(), name, tags, resume=resume)
-    write_json(known, {"run_id": tracker.run_id})
-    return tracker
+    if not known.exists():
+        write_json(known, {"key": uuid.uuid4().hex})
+    # Older ones hold MLflow's id, which stands for a key as well.
+    key = next(iter(read_json(known).values()))
+    return open_tracker(settings(), name, tags, resume=key)
 
 
 @contextmanager
@@ -28,10 +30,9 @@ def child_run(
     folder: Path, job: str, name: str, tags: Mapping[str, str] | None = None
 ) -> Iterator[NullTracker]:
     """A stage's run below the job's; closed as finished or failed."""
-    child = parent_run(folder, job).child(name, tags)
+    parent = parent_run(folder, job)
     try:
-        yield child
-    except BaseException:
-        child.close("FAILED")
-        raise
-    child.close()
+        with parent.child(name, tags) as child:
+            yield child
+    finally:
+        parent.leave()

@@ -1,148 +1,137 @@
-"""Trackers: where a run's numbers and files go. Only here is MLflow imported, and late.
+"""Trackers: where a run's numbers and files go, and how runs are named. MLflow is imported late.
 
-Tracking never stops training: what MLflow refuses is logged once, kept in a JSONL file beside the
-run, and given again as soon as MLflow answers.
+Tracking never stops training and loses nothing: everything goes to an outbox on disk first
+(``infra/spool.py``) and from there to MLflow in the background (``infra/mlflow_sender.py``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.contracts import Numbers
-from infra.settings import REPO, Settings, quiet
-from infra.trackers import JsonlTracker, NullTracker, Status, append, clean, flatten
+from infra.mlflow_sender import Background, Sender, connect, load, send_left
+from infra.settings import REPO, Settings
+from infra.spool import Op, Outbox
+from infra.trackers import NullTracker, Status, clean, flatten
 
-__all__ = ["JsonlTracker", "MlflowTracker", "NullTracker", "RunRef", "attach", "open_tracker"]
+__all__ = ["MlflowTracker", "NullTracker", "RunRef", "attach", "open_tracker", "send_spooled"]
 
 LOG = logging.getLogger(__name__)
 EXPERIMENT = "flashlips"
-
-BATCH = 500  # MLflow refuses more than 1000 metrics a call
-FLUSH_S = 5.0  # a call costs some 10 ms: seldom enough to be free, often enough to watch
-RETRY_S = 60.0  # an unreachable server holds a call for minutes, so don't ask it at every step
+LONGEST_PARAM = 6000  # MLflow cuts nothing by itself: it refuses longer ones
 
 
 @dataclass(frozen=True)
 class RunRef:
-    """A run by reference: strings only, so that it may travel between tasks and workers."""
+    """A run by reference: strings only, so that it may travel between tasks and workers.
+
+    Attributes:
+        uri: MLflow's address.
+        key: of the run, as its tag ``flashlips.key`` says; known before MLflow answers.
+        spool: folder of outboxes.
+    """
 
     uri: str
-    run_id: str
+    key: str
     spool: str
 
 
 class MlflowTracker(NullTracker):
     """A run in MLflow. Make it with ``open_tracker``, or with ``attach`` on another worker.
 
+    Every method returns at once; ``flush`` and ``close`` alone wait for MLflow, and only while it
+    takes what it is sent.
+
     Args:
-        ref: the run. client: an ``MlflowClient`` of its address.
+        ref: the run.
+        outbox: where what it is told goes first.
+        sender: what takes it on.
+        background: ended with this run; None for a child, which shares its parent's.
     """
 
-    def __init__(self, ref: RunRef, client: Any) -> None:
+    def __init__(
+        self, ref: RunRef, outbox: Outbox, sender: Sender, background: Background | None = None
+    ) -> None:
         self.ref = ref
-        self.run_id = ref.run_id
-        self._client = client
-        self._pending: list[tuple[str, float, int, int]] = []  # name, value, ms since 1970, step
-        self._spooled = 0  # how many of the pending ones are in the spool file
-        self._last = time.monotonic()
-        self._failed_at = -math.inf
+        self._outbox, self._sender, self._background = outbox, sender, background
+        self._warned = False
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run; "" until it has answered."""
+        return self._sender.runs.get(self.ref.key, "")
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Logs each leaf as a parameter, and the whole as ``recipe.json``."""
-        from mlflow.entities import Param
-
-        # MLflow cuts nothing by itself: it refuses values of more than 6000 characters.
-        leaves = [Param(clean(k), str(v)[:6000]) for k, v in flatten(values).items()]
-        for start in range(0, len(leaves), 100):
-            part = leaves[start : start + 100]
-            self._try(self._client.log_batch, self.run_id, params=part)
+        leaves = {clean(k): str(v)[:LONGEST_PARAM] for k, v in flatten(values).items()}
+        self._add("params", values=leaves)
         self.text(json.dumps(values, indent=2, sort_keys=True, default=str), "recipe.json")
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Sets tags."""
-        for name, value in values.items():
-            self._try(self._client.set_tag, self.run_id, name, value)
+        self._add("tags", values={name: str(value) for name, value in values.items()})
 
     def metrics(self, values: Numbers, step: int) -> None:
-        """Buffers numbers; they leave in batches."""
-        now = int(time.time() * 1000)
-        self._pending += [(clean(k), float(v), now, step) for k, v in values.items()]
-        due = time.monotonic() - self._last > FLUSH_S
-        if due or len(self._pending) - self._spooled >= BATCH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends buffered numbers, or spools them when MLflow doesn't answer."""
-        from mlflow.entities import Metric
-
-        self._last = time.monotonic()
-        while self._pending:
-            part = [Metric(*row) for row in self._pending[:BATCH]]
-            if not self._try(self._client.log_batch, self.run_id, metrics=part):
-                self._spool()
-                return
-            del self._pending[:BATCH]
-            self._spooled = max(0, self._spooled - BATCH)
-        Path(self.ref.spool).unlink(missing_ok=True)
+        """Logs numbers, with this moment's time."""
+        at = _now()
+        self._add("metrics", rows=[[clean(k), float(v), at, step] for k, v in values.items()])
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Uploads or copies a file."""
-        self._try(self._client.log_artifact, self.run_id, str(path), folder or None)
+        """Uploads a file as it is now."""
+        self._kept(lambda: self._add("artifact", file=self._outbox.add_file(path), folder=folder))
 
-    def child(self, name: str, tags: Mapping[str, str] | None = None) -> NullTracker:
-        """A child run; falls back to files beside the spool when MLflow doesn't answer."""
-        made: list[NullTracker] = []
+    def child(self, name: str, tags: Mapping[str, str] | None = None) -> MlflowTracker:
+        """A child run."""
+        run = MlflowTracker(_ref(self.ref.uri, self.ref.spool), self._outbox, self._sender)
+        run._start(name, tags or {}, parent=self.ref.key)
+        return run
 
-        def make() -> None:
-            parent = self._client.get_run(self.run_id)
-            made.append(
-                _start(
-                    self._client,
-                    self.ref.uri,
-                    parent.info.experiment_id,
-                    name,
-                    {**(tags or {}), "mlflow.parentRunId": self.run_id},
-                    Path(self.ref.spool).parent,
-                )
-            )
-
-        if self._try(make):
-            return made[0]
-        return JsonlTracker(Path(self.ref.spool).parent / self.run_id).child(name, tags)
+    def flush(self) -> None:
+        """Sends what is there, unless MLflow doesn't answer."""
+        self._sender.drain()
 
     def close(self, status: Status = "FINISHED") -> None:
-        """Sends what is left and sets the run's status."""
-        self._failed_at = -math.inf  # the last chance: ask even if it has just refused
-        self.flush()
-        self._try(self._client.set_terminated, self.run_id, status)
+        """Ends the run and sends what is left; what MLflow doesn't take is sent another time."""
+        self._add("end", status=status, at=_now())
+        self.leave()
 
-    def _spool(self) -> None:
-        for name, value, _, step in self._pending[self._spooled :]:
-            append(Path(self.ref.spool), {name: value}, step)
-        self._spooled = len(self._pending)
+    def leave(self) -> None:
+        """Sends what is left without ending the run; a child's outbox stays its parent's."""
+        if self._background is None:
+            self.flush()
+            return
+        self._background.stop()
+        why = self._sender.drain()
+        if why:
+            LOG.warning(
+                "tracking at %s: %s; what is left in %s is sent by the next run, or by "
+                "'flashlips tracking send'", self.ref.uri, why, self._outbox.folder,
+            )  # fmt: skip
+        self._outbox.close()
 
-    def _try(self, action: Callable[..., Any], *args: Any, **named: Any) -> bool:
-        if time.monotonic() - self._failed_at < RETRY_S:
-            return False
+    def _start(self, name: str, tags: Mapping[str, str], **more: Any) -> None:
+        usual = {"experiment": EXPERIMENT, "place": None, "parent": "", "join": False}
+        self._add("start", **{"name": name, "tags": dict(tags), "at": _now(), **usual, **more})
+
+    def _add(self, kind: str, **values: Any) -> None:
+        op: Op = {"op": kind, "run": self.ref.key, **values}
+        self._kept(lambda: self._outbox.add(op))
+
+    def _kept(self, action: Callable[[], None]) -> None:
         try:
-            action(*args, **named)
-        except Exception as error:  # noqa: BLE001 - tracking must never stop training
-            if self._failed_at == -math.inf:
-                LOG.warning(
-                    "tracking at %s failed (%s); numbers go to %s until it answers",
-                    self.ref.uri, str(error).splitlines()[:1], self.ref.spool,
-                )  # fmt: skip
-            self._failed_at = time.monotonic()
-            return False
-        return True
+            action()
+        except OSError as error:  # tracking must never stop training
+            if not self._warned:
+                LOG.warning("tracking can't write to %s: %s", self._outbox.folder, error)
+            self._warned = True
 
 
 def open_tracker(
@@ -152,41 +141,45 @@ def open_tracker(
     experiment: str = EXPERIMENT,
     resume: str = "",
 ) -> NullTracker:
-    """Opens a run in MLflow, or in plain files when MLflow is absent or doesn't answer.
+    """Opens a run in MLflow, which need not answer yet.
 
     Args:
         settings: where to.
         name: of the run.
         tags: see ``run_tags``.
         experiment: group of runs.
-        resume: id of a run to go on with, when it still exists.
+        resume: key (``RunRef.key``) of a run to go on with; made anew when MLflow has it no more.
     """
-    spool = settings.runs / "tracking"
-    try:
-        client = _client(settings.mlflow_uri, settings.runs)
-        if resume:
-            found = _found(client, resume)
-            if found:
-                client.update_run(resume, status="RUNNING")
-                return MlflowTracker(_ref(settings.mlflow_uri, resume, spool), client)
-        group = client.get_experiment_by_name(experiment)
+    ref = _ref(settings.mlflow_uri, str(_spool(settings.runs)), resume)
+    run = _opened(ref)
+    if isinstance(run, MlflowTracker):
         # A server knows its own place for artifacts; the local database is told ours.
         place = None if settings.tracking else settings.artifacts.as_uri()
-        group_id = group.experiment_id if group else client.create_experiment(experiment, place)
-        return _start(client, settings.mlflow_uri, group_id, name, tags or {}, spool)
-    except Exception as error:  # noqa: BLE001 - tracking must never stop training
-        LOG.warning(
-            "no tracking at %s (%s); numbers go to %s",
-            settings.mlflow_uri, str(error).splitlines()[:1], spool,
-        )  # fmt: skip
-    run = JsonlTracker(spool / (resume or f"{clean(name).replace('/', '_')}-{int(time.time())}"))
-    run.tags(tags or {})
+        run._start(name, tags or {}, experiment=experiment, place=place)
     return run
 
 
-def attach(ref: RunRef) -> MlflowTracker:
+def attach(ref: RunRef) -> NullTracker:
     """The same run on another process."""
-    return MlflowTracker(ref, _client(ref.uri, Path(ref.spool).parent))
+    run = _opened(ref)
+    if isinstance(run, MlflowTracker):
+        run._start("", {}, join=True)
+    return run
+
+
+def send_spooled(settings: Settings, everything: bool = False) -> Iterator[tuple[Path, str]]:
+    """Sends what ended processes left in ``settings.runs``.
+
+    Args:
+        settings: where from and where to.
+        everything: also what was meant for another address, which may have been mistyped.
+
+    Yields:
+        Each outbox with "" when it was sent, or with the reason why it stays.
+    """
+    client = _client(settings.mlflow_uri, settings.runs)
+    address = "" if everything else settings.mlflow_uri
+    return send_left(_spool(settings.runs), client, address)
 
 
 def run_tags(system: str, stage: str, recipe_sha: str, data: str = "") -> dict[str, str]:
@@ -213,31 +206,35 @@ def git_commit() -> str:
         return ""
 
 
-def _client(uri: str, runs: Path) -> Any:
-    quiet()
-    from mlflow import MlflowClient
+def _opened(ref: RunRef) -> NullTracker:
+    spool = Path(ref.spool)
+    client = _client(ref.uri, spool.parent)
 
-    if uri.startswith("sqlite:"):
-        runs.mkdir(parents=True, exist_ok=True)  # sqlite makes files, not folders
-    return MlflowClient(tracking_uri=uri)
+    def clear() -> str:
+        return next((why for _, why in send_left(spool, client, ref.uri) if why), "")
 
-
-def _start(
-    client: Any, uri: str, group: str, name: str, tags: Mapping[str, str], spool: Path
-) -> MlflowTracker:
-    run = client.create_run(group, run_name=name, tags=dict(tags))
-    return MlflowTracker(_ref(uri, run.info.run_id, spool), client)
-
-
-def _ref(uri: str, run_id: str, spool: Path) -> RunRef:
-    return RunRef(uri, run_id, str((spool / f"{run_id}.jsonl").resolve()))
-
-
-def _found(client: Any, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
+    load()
     try:
-        client.get_run(run_id)
-    except MlflowException:
-        return False
-    return True
+        outbox = Outbox.create(spool, ref.uri)
+    except OSError as error:
+        LOG.warning("no tracking: %s can't be written (%s)", spool, error.strerror)
+        return NullTracker()
+    sender = Sender(outbox, client, clear)
+    return MlflowTracker(ref, outbox, sender, Background(sender, ref.uri))
+
+
+def _client(uri: str, runs: Path) -> Callable[[], Any]:
+    return lambda: connect(uri, runs)
+
+
+def _spool(runs: Path) -> Path:
+    return (runs / "tracking").resolve()
+
+
+def _ref(uri: str, spool: str, key: str = "") -> RunRef:
+    return RunRef(uri, key or uuid.uuid4().hex, spool)
+
+
+def _now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)

@@ -23,6 +23,7 @@ VARIABLES = {
     "mlflow_uri": "FLASHLIPS_MLFLOW_URI",
     "workers": "FLASHLIPS_WORKERS",
     "threads": "FLASHLIPS_THREADS",
+    "gpus": "FLASHLIPS_GPUS",
     "backend": "FLASHLIPS_BACKEND",
     "s3_endpoint": "FLASHLIPS_S3_ENDPOINT",
     "s3_patience": "FLASHLIPS_S3_PATIENCE",
@@ -48,6 +49,13 @@ QUIET = {
     # spin lose a third of their speed on a quiet one.
     "GOMP_SPINCOUNT": "1000",
 }
+PASSED_ON = (
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION",
+    "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION", "MLFLOW_S3_ENDPOINT_URL", "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
+)  # fmt: skip
+"""What a job on a cluster needs beside our own variables to reach storage and MLflow."""
 NOISY = ("alembic", "mlflow", "httpx", "httpcore", "fsspec", "matplotlib", "PIL", "numexpr")
 
 
@@ -61,6 +69,7 @@ class Settings:
         tracking: MLflow's address, "" for the default: ``mlflow.db`` in ``runs``.
         workers: Ray Train workers.
         threads: threads that one process may use for computing.
+        gpus: GPUs of a Ray Train worker; None is one where there are any, else none.
         backend: what runs the nets that edit frames: a key of ``models.backends.BACKENDS``, or
             ``auto`` for the fastest that can be used here.
         frame_cache: folder where training unpacks shards; None unpacks them in memory.
@@ -74,6 +83,7 @@ class Settings:
     tracking: str = ""
     workers: int = 1
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    gpus: int | None = None
     backend: str = "auto"
     frame_cache: Path | None = None
     cluster: str = ""
@@ -83,6 +93,8 @@ class Settings:
         for name in ("workers", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{VARIABLES[name]}={getattr(self, name)}: must be 1 or more")
+        if self.gpus not in (None, 0, 1):
+            raise InputError(f"{VARIABLES['gpus']}={self.gpus}: must be 0 or 1, GPUs of a worker")
         if not self.weights:
             raise InputError("no weights folder: name at least one in FLASHLIPS_WEIGHTS")
         if self.runs.exists() and not self.runs.is_dir():
@@ -130,6 +142,7 @@ class Settings:
             "mlflow_uri": self.mlflow_uri,
             "workers": str(self.workers),
             "threads": str(self.threads),
+            "gpus": "one where there are any" if self.gpus is None else str(self.gpus),
             "backend": self.backend,
             "s3_endpoint": self.s3.endpoint or "Amazon S3",
             "s3_patience": f"{self.s3.patience_s:g} s",
@@ -161,6 +174,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         tracking=env.get(VARIABLES["mlflow_uri"], ""),
         workers=_whole(env, "workers", 1),
         threads=_whole(env, "threads", os.cpu_count() or 1),
+        gpus=_whole(env, "gpus", 0) if env.get(VARIABLES["gpus"]) else None,
         backend=env.get(VARIABLES["backend"], "") or "auto",
         frame_cache=Path(cache).expanduser().resolve() if cache else None,
         cluster=_cluster(env),
@@ -171,6 +185,40 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             work=Path(env.get(VARIABLES["work"], "") or "runs/work").expanduser().resolve(),
         ),
     )
+
+
+def for_job(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that are set here and hold on a cluster too; secrets are among them.
+
+    Args:
+        environment: variables to read instead of the process's own.
+    """
+    env = os.environ if environment is None else environment
+    # Inside a job Ray names its own cluster.
+    names = [name for key, name in VARIABLES.items() if key != "cluster"]
+    return {name: env[name] for name in (*names, *PASSED_ON) if env.get(name)}
+
+
+def ray_token(environment: Mapping[str, str] | None = None) -> str:
+    """The token of a Ray cluster that the environment names; "" for none.
+
+    Args:
+        environment: variables to read instead of the process's own.
+
+    Raises:
+        InputError: the file that should hold it can't be read.
+    """
+    env = os.environ if environment is None else environment
+    path = env.get("RAY_AUTH_TOKEN_PATH", "")
+    token = env.get("RAY_AUTH_TOKEN", "")
+    if token or not path:
+        return token.strip()
+    try:
+        return Path(path).expanduser().read_text().strip()
+    except OSError as error:
+        raise InputError(
+            f"RAY_AUTH_TOKEN_PATH={path}: {error.strerror}; name the file with the cluster's token"
+        ) from error
 
 
 def _cluster(env: Mapping[str, str]) -> str:

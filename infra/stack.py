@@ -157,8 +157,12 @@ def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = No
         program("ray", "pip install -c constraints.txt 'ray[data,default,train]'"),
         "start", "--head", "--block", "--node-ip-address", HERE, "--port", str(port),
         "--dashboard-host", HERE, "--dashboard-port", str(dashboard), "--disable-usage-stats",
+        # Any port: beside another Ray on its usual one the head would take no jobs.
+        "--dashboard-agent-listen-port", "0",
     )  # fmt: skip
+    # A job's command is 'python': the one that has all that is installed here.
+    path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
     return Service(
-        "ray-head", command, dashboard, dict(variables or {}), "/api/version",
+        "ray-head", command, dashboard, {"PATH": path, **(variables or {})}, "/api/version",
         address=f"http://{HERE}:{dashboard}",
     )  # fmt: skip

@@ -1,11 +1,10 @@
-"""Trackers that need no service: files in a folder, or nothing."""
+"""Trackers that need no service: a file beside the checkpoint, or nothing."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ import cv2
 import numpy as np
 
 from core.contracts import Numbers
-from core.files import atomic, write_json
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -25,7 +23,10 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 class NullTracker:
     """Keeps nothing; the base of the others, which say what they keep by overriding."""
 
-    run_id = ""
+    @property
+    def run_id(self) -> str:
+        """The service's id of the run; "" without one."""
+        return ""
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Logs the resolved recipe."""
@@ -48,6 +49,9 @@ class NullTracker:
 
     def close(self, status: Status = "FINISHED") -> None:
         """Ends the run."""
+
+    def leave(self) -> None:
+        """Lets go of the run, which goes on elsewhere."""
 
     def text(self, text: str, file: str) -> None:
         """Keeps ``text`` as the artifact ``file``, which may lie in a folder."""
@@ -81,42 +85,6 @@ class NullTracker:
             self.close("FAILED" if issubclass(kind, Exception) else "KILLED")
 
 
-class JsonlTracker(NullTracker):
-    """Files only: ``metrics.jsonl``, ``params.json``, ``tags.json``, ``artifacts/`` in a folder.
-
-    Args:
-        folder: of the run; made when missing. Metrics are appended, so a resumed run goes on.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.run_id = folder.name
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Writes ``params.json``."""
-        write_json(self.folder / "params.json", flatten(values))
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Writes ``tags.json``."""
-        write_json(self.folder / "tags.json", dict(values))
-
-    def metrics(self, values: Numbers, step: int) -> None:
-        """Appends one line."""
-        append(self.folder / "metrics.jsonl", values, step)
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Copies the file into ``artifacts/``."""
-        with atomic(self.folder / "artifacts" / folder / path.name) as part:
-            shutil.copyfile(path, part)
-
-    def child(self, name: str, tags: Mapping[str, str] | None = None) -> JsonlTracker:
-        """A folder below this one."""
-        run = JsonlTracker(self.folder / clean(name).replace("/", "_"))
-        run.tags(tags or {})
-        return run
-
-
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings and lists of mappings as one level: ``{"net.width": 96}``."""
     if isinstance(values, Mapping):
@@ -147,6 +115,8 @@ def clean(name: str) -> str:
 class History(NullTracker):
     """Appends every number to ``history.jsonl`` beside the checkpoint, and passes all on.
 
+    A step that was done again after an interruption and came out the same is told once.
+
     Args:
         folder: of the checkpoint. inner: the tracker that others look at; None for nobody.
     """
@@ -156,7 +126,12 @@ class History(NullTracker):
     def __init__(self, folder: Path, inner: Any = None) -> None:
         self.folder = folder
         self.inner = inner if inner is not None else NullTracker()
-        self.run_id = getattr(self.inner, "run_id", "")
+        self._told = {_outcome(row.pop("step"), row) for row in read_history(folder)}
+
+    @property
+    def run_id(self) -> str:
+        """The inner run's id."""
+        return str(getattr(self.inner, "run_id", ""))
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Passes the recipe on."""
@@ -164,6 +139,10 @@ class History(NullTracker):
 
     def metrics(self, values: Numbers, step: int) -> None:
         """Appends one line and passes it on."""
+        outcome = _outcome(step, values)
+        if outcome in self._told:
+            return
+        self._told.add(outcome)
         append(self.folder / self.FILE, values, step)
         self.inner.metrics(values, step)
 
@@ -187,6 +166,13 @@ class History(NullTracker):
     def close(self, status: Status = "FINISHED") -> None:
         """Ends the inner run."""
         self.inner.close(status)
+
+
+def _outcome(step: float, row: Mapping[str, float | None]) -> tuple[Any, ...]:
+    """What makes a line of numbers the same as another: all but the time it took."""
+    values = {n: v for n, v in row.items() if n not in ("time", "samples_per_s")}
+    finite = {n: v if v is not None and math.isfinite(v) else None for n, v in values.items()}
+    return int(step), *sorted(finite.items())
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

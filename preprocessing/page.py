@@ -38,7 +38,7 @@ def html(found: Found, shards: Sequence[Place], source: Path | None = None) -> s
     root = source or noted
     return _template().render(
         found=found,
-        kept=[_kept(sample) for sample in _spread(ByKey(shards))],
+        kept=[_kept(sample) for sample in spread(ByKey(shards))],
         dropped=[_dropped(row, root) for row in _mixed(found.rows)],
         left_out=max(0, sum(row["outcome"] != "ok" for row in found.rows) - PICTURES),
         histograms=[(name, _heights(h)) for name, h in found.facts.items()],
@@ -46,10 +46,10 @@ def html(found: Found, shards: Sequence[Place], source: Path | None = None) -> s
     )
 
 
-def _spread(samples: ByKey) -> list[Sample]:
+def spread(samples: ByKey, most: int = PICTURES) -> list[Sample]:
     """Samples spread evenly over the shards, with what a picture needs."""
     count = len(samples.keys)
-    at = np.unique(np.linspace(0, count - 1, min(count, PICTURES)).round().astype(int))
+    at = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
     found = []
     for key in (samples.keys[i] for i in at):
         field = "crop" if "crop" in samples.names(key) else "video"
@@ -57,16 +57,22 @@ def _spread(samples: ByKey) -> list[Sample]:
     return found
 
 
-def _kept(sample: Sample) -> dict[str, Any]:
-    info, frame = sample["info"], None
+def frame_of(sample: Sample) -> np.ndarray | None:
+    """A frame of a sample's crop or video, (H, W, 3) uint8 RGB; None where it has neither."""
     if "crop" in sample and len(sample["crop"]):
-        frame = sample["crop"][len(sample["crop"]) // 2]
-    elif "video" in sample:
+        frame: np.ndarray = sample["crop"][len(sample["crop"]) // 2]
+        return frame
+    if "video" in sample:
         from core.media.video import iterate_mp4
 
-        frame = next(iterate_mp4(sample["video"]), None)
+        return next(iterate_mp4(sample["video"]), None)
+    return None
+
+
+def _kept(sample: Sample) -> dict[str, Any]:
+    info = sample["info"]
     return {
-        "uri": thumbnail(frame),
+        "uri": thumbnail(frame_of(sample)),
         "title": str(info.get("speaker", sample["key"])),
         "note": f"{info.get('source', '')} from frame {info.get('first_frame', 0)}",
         "facts": _words(info.get("facts", {})),
@@ -123,9 +129,15 @@ def thumbnail(frame: np.ndarray | None) -> str:
     height, width = frame.shape[:2]
     scale = min(HEIGHT / height, WIDEST / width)
     extent = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(frame, extent, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
-    assert done, f"no JPEG of {small.shape}"
+    return jpeg(cv2.resize(frame, extent, interpolation=cv2.INTER_AREA))
+
+
+def jpeg(picture: np.ndarray) -> str:
+    """A picture (H, W, 3 uint8 RGB) as a data URI."""
+    import cv2
+
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
+    assert done, f"no JPEG of {picture.shape}"
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 

@@ -28,7 +28,7 @@ class Placed:
     Attributes:
         step: the step.
         cpus: processor cores of one worker.
-        gpus: share of a GPU of one worker; ignored where there is none.
+        gpus: share of a GPU of one worker; Ray refuses to start where there is none.
         batch: clips handed to a worker at once; nets still see one clip at a time.
         workers: how many at most; 0 is as many as the machines hold.
         limit_s: longest that one clip may take in it, in seconds; a bound on what hangs, not on

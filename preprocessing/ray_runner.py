@@ -5,6 +5,7 @@ The only file of preprocessing that imports ray.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import pickle
@@ -18,7 +19,8 @@ from ray.exceptions import RayTaskError
 
 from core.clip import Clip
 from core.errors import InputError
-from infra.ray_cluster import cluster
+from infra.placement import Ask, Node
+from infra.ray_cluster import cluster, is_ours, nodes, room
 from preprocessing.guard import Guard
 from preprocessing.plan import Placed, Work
 
@@ -70,25 +72,39 @@ def run(clips: Iterable[Clip], chain: Sequence[Placed], folder: Path) -> Iterato
 def _dataset(items: list[Batch], chain: Sequence[Placed], folder: Path) -> ray.data.Dataset:
     ray.data.DataContext.get_current().enable_progress_bars = False  # we have our own
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    machines = ray.cluster_resources()
-    cores, gpus = machines.get("CPU", 1.0), machines.get("GPU", 0.0)
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    smallest = min((count for count in nodes if count), default=1.0)
     pools = [list(group) for _, group in itertools.groupby(chain, key=lambda p: p.place)]
+    asks = room(functools.partial(_asks, pools))
+    cores = sum(node.get("CPU", 0.0) for node in nodes())
     # One block an input, so that a long clip holds up only its own worker.
     data: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    for i, pool in enumerate(pools):
+    for i, (pool, ask) in enumerate(zip(pools, asks, strict=True)):
         first = pool[0]
-        # All pools run at once and must fit together, on any node that may be the last one left.
-        cpus = min(first.cpus, smallest / len(pools))
-        most = first.workers or max(1, int(cores / len(pools) / cpus))
+        most = first.workers or max(1, int(cores / len(pools) / ask.cpus))
         last = i == len(pools) - 1
         data = data.map_batches(
             _Worker,
             fn_constructor_args=(pool, str(folder.resolve()) if last else None),
             batch_size=first.batch,
-            num_cpus=cpus,
-            num_gpus=first.gpus if gpus else None,
+            num_cpus=ask.cpus,
+            num_gpus=ask.gpus or None,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, len(items))),
         )
     return data
+
+
+def _asks(pools: Sequence[Sequence[Placed]], machines: Sequence[Node]) -> list[Ask]:
+    """One worker of each pool: all pools run at once, on any node that may be the last one left."""
+    cores = [node.get("CPU", 0.0) for node in machines]
+    smallest = min((count for count in cores if count), default=1.0)
+    asks = []
+    for pool in pools:
+        first, names = pool[0], ", ".join(placed.step.name for placed in pool)
+        # More than any node has is refused, unless the machine is this one, which has what it has.
+        asked = first.cpus > max(cores, default=0.0) and not is_ours()
+        asks.append(Ask(
+            f"preprocessing ({names})", 1,
+            first.cpus if asked else min(first.cpus, smallest / len(pools)), first.gpus,
+            smaller="give the step fewer cpus or gpus where the recipe places it",
+            without="give the step gpus=0 where the recipe places it",
+        ))  # fmt: skip
+    return asks

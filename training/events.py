@@ -73,6 +73,8 @@ class EventWriter(logging.Handler):
 class EventReader:
     """Passes a worker's events on while it runs.
 
+    Numbers that a driver was killed before it passed on are passed on by the next.
+
     Args:
         path: the file; emptied first.
         watch: tracker and progress callback to pass them to.
@@ -80,10 +82,13 @@ class EventReader:
 
     def __init__(self, path: Path, watch: Watch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
         self.path, self.watch = path, watch
         self.error: str | None = None
+        self._mark = path.with_suffix(".at")
+        self._pass_on_left()
         self._at = 0
+        self._mark.write_text("0")
+        path.write_bytes(b"")
 
     def drain(self) -> None:
         """Passes on every whole line that has come since the last call."""
@@ -91,9 +96,23 @@ class EventReader:
             file.seek(self._at)
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
-        self._at += len(whole)
         for line in whole.splitlines():
             self._pass_on(json.loads(line))
+        if whole:
+            self._at += len(whole)
+            self._mark.write_text(str(self._at))
+
+    def _pass_on_left(self) -> None:
+        """Numbers of the run before, from where its driver had stopped reading."""
+        try:
+            at = int(self._mark.read_text())
+            left = self.path.read_bytes()[at:]
+        except (OSError, ValueError):  # there was none, or nobody knows
+            return
+        for line in left[: left.rfind(b"\n") + 1].splitlines():
+            event = json.loads(line)
+            if event["kind"] == "metrics":
+                self._pass_on(event)
 
     @contextmanager
     def following(self) -> Iterator[None]:

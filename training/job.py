@@ -16,6 +16,7 @@ from core import recipe as recipes
 from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Objective, Tracker
 from core.errors import InputError
+from core.files import room_in
 from core.sample import SCHEMA_VERSION
 from core.shards import Shards, read_manifest
 from core.storage import absolute
@@ -131,7 +132,7 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
     With torch.distributed initialised every worker calls this and the first one writes. Waits for
     a run that is in ``job.out`` already, and trains nothing when that one finished the stage.
     """
-    with alone(job.out):
+    with room_in(job.out), alone(job.out):
         if not optim.agree(known(job) is not None):
             _train(job, watch, threads)
 

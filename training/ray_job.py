@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from core.contracts import Tracker
 from core.errors import InputError
 from core.shards import Shards
 from core.weights import Store
+from infra.placement import Ask, Node, share
 from infra.settings import quiet, settings
 from training.events import EventReader, EventWriter
 from training.job import Job, check, known, run_stage, threads_of, train_here
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 # Nothing large goes through Ray's object store here: clips are read from disk by each worker.
 _OBJECT_STORE_BYTES = 160 * 2**20
 _RESTARTS = 2
+# Of a minute each: so long may the workers of a lost node wait for room elsewhere.
+_TRIES_TO_PLACE = 2
 
 
 @contextmanager
@@ -40,32 +45,13 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
         cpus: CPUs it may hand out; 0 takes the machine's setting.
 
     Raises:
-        InputError: Ray does not start; it gives itself 30 seconds.
+        InputError: Ray does not start, or nobody answers at the cluster's address.
     """
     quiet()
-    import ray
+    from infra.ray_cluster import cluster
 
-    if ray.is_initialized():
+    with cluster(cpus or settings().threads, _OBJECT_STORE_BYTES):
         yield
-        return
-    ours: dict[str, Any] = {
-        "address": "local",  # else Ray joins whatever a 'ray start' on this machine left behind
-        "num_cpus": cpus or settings().threads,
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-    }
-    here = {} if settings().cluster else ours
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **here)
-    except Exception as error:  # Ray has no narrower one for it
-        raise InputError(
-            f"Ray did not start ({str(error).splitlines()[0]}): run again when the machine is less "
-            "busy, or train with --engine local"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def train_on_ray(
@@ -84,7 +70,8 @@ def train_on_ray(
     ``train_here``; ``out`` must be a folder that every worker reads and writes.
 
     Raises:
-        InputError: shards, parents or recipe don't fit together.
+        InputError: shards, parents or recipe don't fit together, or Ray has no room for the
+            workers.
     """
     job = Job(recipe, shards, parents, out, store).absolute()
     check(job, workers)
@@ -95,7 +82,8 @@ def train_on_ray(
     tracker = tracker or NoTracker()
     tracker.params(recipes.to_json(recipe))
     reader = EventReader(job.out / "events.jsonl", Watch(tracker, progress))
-    threads = threads_of(recipe, workers)
+    # Workers of a cluster stand on machines of their own; here they share this one.
+    threads = threads_of(recipe, 1 if settings().cluster else workers)
     with local_ray(threads * workers), reader.following():
         _fit(job, reader.path, workers, threads)
     if reader.error is not None:
@@ -105,35 +93,60 @@ def train_on_ray(
 
 
 def _fit(job: Job, events: Path, workers: int, threads: int) -> None:
-    import ray
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    gpu = device().type == "cuda"
-    # Asking a running Ray for more than it has would wait forever.
-    cpus = min(float(threads), ray.cluster_resources().get("CPU", 1.0) / workers)
+    from infra.ray_cluster import room
+
+    [ask] = room(functools.partial(_asks, job.recipe, workers, threads))
     scratch = job.out / ".ray"
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": job, "events": events, "threads": threads},
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpu, resources_per_worker=_resources(cpus, gpu)
+            num_workers=workers, use_gpu=bool(ask.gpus), resources_per_worker=ask.bundle
         ),
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if ask.gpus else "gloo"),
         run_config=RunConfig(
             name=job.recipe.stage,
             storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=_RESTARTS),
+            failure_config=FailureConfig(
+                max_failures=_RESTARTS, controller_failure_limit=_TRIES_TO_PLACE
+            ),
         ),
     )
     try:
         trainer.fit()
+    except ControllerError as error:
+        if "Startup" not in type(error.controller_failure).__name__:  # Ray keeps its name private
+            raise
+        raise InputError(
+            f"Ray found no room for {workers} workers with {ask.bundle}: a node was lost, or other "
+            "jobs hold them; run the same command again later, it goes on from its last state"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _resources(cpus: float, gpu: bool) -> dict[str, float]:
-    return {"CPU": cpus, "GPU": 1} if gpu else {"CPU": cpus}
+def _asks(recipe: TrainRecipe, workers: int, threads: int, nodes: Sequence[Node]) -> list[Ask]:
+    """What training asks of these nodes: a recipe's threads as they are, others as they fit.
+
+    A Ray that was started here has what this machine has, so there all is as it fits.
+    """
+    from infra.ray_cluster import is_ours
+
+    gpus = settings().gpus
+    if gpus is None:  # the driver may well stand on a node without any
+        gpus = int(device().type == "cuda" or any(node.get("GPU") for node in nodes))
+    ask = Ask(
+        "training", workers, float(threads), float(gpus),
+        fewer="set FLASHLIPS_WORKERS to so many",
+        smaller="give the recipe fewer threads",
+        without="set FLASHLIPS_GPUS=0 to train on processors",
+    )  # fmt: skip
+    if is_ours():
+        return [replace(ask, cpus=min(ask.cpus, sum(n.get("CPU", 0.0) for n in nodes) / workers))]
+    return [ask if recipe.threads else replace(ask, cpus=share(ask, nodes))]
 
 
 def _work(config: dict[str, Any]) -> None:

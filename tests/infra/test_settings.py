@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import InputError
 from core.storage import S3, Remote
-from infra.settings import REPO, Settings, settings
+from infra.settings import REPO, Settings, for_job, ray_token, settings
 
 
 def test_defaults_need_no_environment():
@@ -31,6 +31,7 @@ def test_the_environment_changes_them(tmp_path):
         "FLASHLIPS_MLFLOW_URI": "http://localhost:5000",
         "FLASHLIPS_WORKERS": "2",
         "FLASHLIPS_THREADS": "3",
+        "FLASHLIPS_GPUS": "1",
         "FLASHLIPS_BACKEND": "torch",
         "FLASHLIPS_S3_ENDPOINT": "http://localhost:9000",
         "FLASHLIPS_S3_PATIENCE": "7",
@@ -41,7 +42,7 @@ def test_the_environment_changes_them(tmp_path):
     found = settings(env)
     assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
     assert (found.mlflow_uri, found.workers, found.threads) == ("http://localhost:5000", 2, 3)
-    assert found.backend == "torch"
+    assert (found.backend, found.gpus, settings({}).gpus) == ("torch", 1, None)
     server = S3("http://localhost:9000", 7.0, (tmp_path / "work").resolve())
     assert found.s3 == server
     assert found.frame_cache == (tmp_path / "frames").resolve()
@@ -58,6 +59,7 @@ def test_the_environment_changes_them(tmp_path):
         ("FLASHLIPS_WORKERS", "two", "whole number"),
         ("FLASHLIPS_WORKERS", "0", "1 or more"),
         ("FLASHLIPS_THREADS", "-1", "1 or more"),
+        ("FLASHLIPS_GPUS", "8", "0 or 1"),
         ("FLASHLIPS_MLFLOW_URI", "localhost", "must be an address"),
         ("FLASHLIPS_S3_ENDPOINT", "localhost:9000", "must be an address"),
         ("FLASHLIPS_S3_PATIENCE", "-1", "0 or more"),
@@ -86,3 +88,25 @@ def test_quiet_switches_telemetry_off_but_keeps_what_is_set():
         [sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["0", "1", "false", "true", "0"]
+
+
+def test_a_job_is_given_what_is_set_here_but_not_this_machines_cluster(tmp_path):
+    env = {
+        "FLASHLIPS_S3_ENDPOINT": "http://s3:9000",
+        "FLASHLIPS_RUNS": "",
+        "RAY_ADDRESS": "10.0.0.1:6379",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "HOME": "/nowhere",
+    }
+    passed = for_job(env)
+    assert passed == {"FLASHLIPS_S3_ENDPOINT": "http://s3:9000", "AWS_SECRET_ACCESS_KEY": "hush"}
+
+
+def test_a_clusters_token_is_named_or_in_a_file(tmp_path):
+    (tmp_path / "token").write_text("abc\n")
+    path = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    assert ray_token({}) == ""
+    assert ray_token(path) == "abc"
+    assert ray_token({**path, "RAY_AUTH_TOKEN": "xyz"}) == "xyz"
+    with pytest.raises(InputError, match="name the file"):
+        ray_token({"RAY_AUTH_TOKEN_PATH": str(tmp_path / "no")})

@@ -17,21 +17,22 @@ from preprocessing.recipes import PreprocessRecipe
 Make = Callable[..., Path]
 
 
+def write_video(path: Path, seconds: float = 1.2, seed: int = 0, sound: bool = True) -> Path:
+    """Writes a small video: a drifting pattern that differs by seed, and a tone."""
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 255, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    tone = np.sin(np.arange(int(16_000 * seconds)) * (0.1 + 0.01 * seed)).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 64, 64, Fraction(25), tone if sound else None, 16_000) as writer:
+        for i in range(round(seconds * 25)):
+            writer.write(np.roll(picture, i, axis=1))
+    return path
+
+
 @pytest.fixture
 def video() -> Make:
-    """Writes a small video: a drifting pattern that differs by seed, and a tone."""
-
-    def make(path: Path, seconds: float = 1.2, seed: int = 0, sound: bool = True) -> Path:
-        rng = np.random.default_rng(seed)
-        picture = rng.integers(0, 255, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-        tone = np.sin(np.arange(int(16_000 * seconds)) * (0.1 + 0.01 * seed)).astype(np.float32)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with VideoWriter(path, 64, 64, Fraction(25), tone if sound else None, 16_000) as writer:
-            for i in range(round(seconds * 25)):
-                writer.write(np.roll(picture, i, axis=1))
-        return path
-
-    return make
+    """``write_video``."""
+    return write_video
 
 
 @pytest.fixture

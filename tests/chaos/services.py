@@ -1,0 +1,59 @@
+"""A team's tracking for the cells: MLflow, over PostgreSQL where that is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from infra import services, stack
+from infra.mlflow_sender import connect
+
+
+@dataclass
+class Team:
+    """Processes that a test may kill and start again."""
+
+    mlflow: services.Process
+    postgres: services.Process | None
+
+    @property
+    def address(self) -> str:
+        """MLflow's."""
+        return self.mlflow.service.address
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Team]:
+    with ExitStack() as ends:
+        # Not below pytest's folder, which others may not look into: PostgreSQL never runs as root.
+        folder = Path(ends.enter_context(TemporaryDirectory(prefix="flashlips-team-")))
+        folder.chmod(0o755)
+
+        def run(service: services.Service) -> services.Process:
+            process = services.Process(service, folder / "services")
+            ends.callback(process.stop, at_once=True)
+            return process.start()
+
+        database, address = None, f"sqlite:///{folder / 'mlflow.db'}"
+        if stack.has_postgres():
+            database = run(stack.postgres(folder / "postgres", services.free_port()))
+            address = database.service.address
+        artifacts = str(folder / "artifacts")
+        yield Team(run(stack.mlflow(address, artifacts, services.free_port(), {})), database)
+
+
+def histories(address: str, folder: Path, names: Iterable[str]) -> dict[str, list]:
+    """Steps and values by name, of the one stage that was tracked from this folder."""
+    client = connect(address, folder)
+    experiment = client.get_experiment_by_name("flashlips").experiment_id
+    (stage,) = client.search_runs([experiment], f"tags.chaos = '{folder.name}'")
+    assert stage.info.status == "FINISHED"
+    return {
+        name: [(m.step, m.value) for m in client.get_metric_history(stage.info.run_id, name)]
+        for name in names
+    }
