@@ -1,11 +1,13 @@
-"""Two workers on two Ray nodes, one taken away in mid-run: losses and weights as undisturbed."""
+"""Two workers on Ray nodes, one node taken away in mid-run: losses and weights as undisturbed."""
 
 from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.weights import Store
@@ -16,11 +18,31 @@ from training.ray_job import train_on_ray
 REPO = Path(__file__).parents[2]
 
 
+def join(cluster, tries: int = 3):
+    """A node of one CPU; Ray itself waits 30 seconds, which a busy machine may not keep."""
+    for left in reversed(range(tries)):
+        try:
+            return cluster.add_node(num_cpus=1)
+        except Exception:
+            if not left:
+                raise
+    raise AssertionError
+
+
+def of_workers(nodes: list, pids: Path) -> list:
+    """Those of the nodes on which a worker runs."""
+    parents = set()
+    for file in pids.iterdir():
+        with suppress(psutil.Error):
+            parents.add(psutil.Process(int(file.read_text())).ppid())
+    return [n for n in nodes if n.all_processes["raylet"][0].process.pid in parents]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2400)
 def test_a_node_removed_in_mid_run(tmp_path, monkeypatch):
-    """Each node has room for one worker; another node joins after one was lost."""
+    """Three nodes have room for one worker each, so at least one of two is not on the head."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -35,36 +57,31 @@ def test_a_node_removed_in_mid_run(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
-        other = cluster.add_node(num_cpus=1)
+        others = [join(cluster), join(cluster)]
         ray.init(address=cluster.address, log_to_driver=False)
         recipe, store = dummy.recipe(**RECIPE), Store(())
         calm, out = tmp_path / "calm", tmp_path / "out"
         train_on_ray(recipe, shards, {}, calm, store, workers=2)
         assert sorted(losses(calm)) == list(range(1, STEPS + 1))
-        before = {file.name: file.read_text() for file in pids.iterdir()}
-        assert before.keys() == {"0", "1"}, "a worker on each node"
-        left: list[int] = []
+        lost: list[dict[str, str]] = []
 
-        def replace_it() -> None:
-            end = time.monotonic() + 900
+        def take_away() -> None:
+            end = time.monotonic() + 1200
             while max(losses(out), default=0) < STEPS // 3:
                 if time.monotonic() > end:
                     return
                 time.sleep(0.05)
-            at = {file.name: file.read_text() for file in pids.iterdir()}
-            left.append(STEPS - max(losses(out)))
-            cluster.remove_node(other, allow_graceful=False)
-            before.update(at)
-            cluster.add_node(num_cpus=1)
+            lost.append({file.name: file.read_text() for file in pids.iterdir()})
+            cluster.remove_node(of_workers(others, pids)[0], allow_graceful=False)
 
-        thread = threading.Thread(target=replace_it)
+        thread = threading.Thread(target=take_away)
         thread.start()
         train_on_ray(recipe, shards, {}, out, store, workers=2)
         thread.join()
-        assert left, "the run was over before a node could be removed"
-        assert left[0] > 0
         after = {file.name: file.read_text() for file in pids.iterdir()}
-        assert all(after[rank] != before[rank] for rank in "01"), "nobody began again"
+        assert lost, "the run was over before a node could be removed"
+        assert lost[0].keys() == after.keys() == {"0", "1"}
+        assert all(after[rank] != lost[0][rank] for rank in after), "nobody began again"
         assert losses(out) == losses(calm)
         assert same(out, calm)
     finally:
