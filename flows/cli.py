@@ -372,9 +372,7 @@ def _run_submit(a: argparse.Namespace) -> int:
     options, words = _submit_options().parse_known_args(a.words, argparse.Namespace(**vars(a)))
     words = [word for i, word in enumerate(words) if word != "--" or "--" in words[:i]]
     if not words or words[0] == "submit":
-        raise InputError(
-            "submit what: name a verb, as in 'submit train --address URL --recipe ...'"
-        )
+        raise InputError("submit what: name a verb, as in 'submit train --address URL ...'")
     asked = _parser().parse_args(words)  # a typing error is told here, not by the cluster
     if hasattr(asked, "engine") and not any(word.startswith("--engine") for word in words):
         words += ["--engine", "ray"]

@@ -74,8 +74,8 @@ def check_size(root: Path) -> None:
     if total > MOST_MB:
         raise InputError(
             f"{root} would be sent to every node and holds {total:.0f} MB, {MOST_MB:.0f} at most "
-            f"({sizes[largest]:.0f} of them in {largest}): move data out of the repository, or into "
-            "runs, which is not sent"
+            f"({sizes[largest]:.0f} of them in {largest}): move data out of the repository, or "
+            "into runs, which is not sent"
         )
 
 

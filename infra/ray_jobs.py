@@ -173,6 +173,6 @@ def _checked(address: str) -> str:
 
 def _nobody(address: str) -> str:
     return (
-        f"no Ray dashboard answers at {address}: is the cluster up, is this the head's port {_PORT}, "
-        "and does the network let you there"
+        f"no Ray dashboard answers at {address}: is the cluster up, is this the head's port "
+        f"{_PORT}, and does the network let you there"
     )

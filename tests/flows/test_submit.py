@@ -172,7 +172,7 @@ def test_a_repository_that_is_too_large_is_not_sent(tmp_path, monkeypatch):
         (tmp_path / name / "file").write_bytes(bytes(size))
     verb.check_size(tmp_path)
     monkeypatch.setattr(verb, "MOST_MB", 2.0)
-    with pytest.raises(InputError, match="holds 3 MB, 2 at most .3 of them in data.") as error:
+    with pytest.raises(InputError, match=r"holds 3 MB, 2 at most .3 of them in data.") as error:
         verb.check_size(tmp_path)
     assert "\n" not in str(error.value)
 
