@@ -14,6 +14,7 @@ from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
 from core.shards import Shards
+from core.storage import Place
 from core.weights import Store
 from infra.settings import quiet, settings
 from training.events import EventReader, EventWriter
@@ -68,7 +69,7 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
         ray.shutdown()
 
 
-def train_on_ray(
+def train_on_ray(  # noqa: PLR0913 - train_here's, and how many
     recipe: TrainRecipe,
     shards: Shards,
     parents: Mapping[str, CheckpointRef],
@@ -77,6 +78,7 @@ def train_on_ray(
     tracker: Tracker | None = None,
     progress: Progress = no_progress,
     workers: int = 1,
+    keep: Place | None = None,
 ) -> CheckpointRef:
     """Trains a stage on Ray Train; with one worker the weights are those of ``train_here``.
 
@@ -86,10 +88,10 @@ def train_on_ray(
     Raises:
         InputError: shards, parents or recipe don't fit together.
     """
-    job = Job(recipe, shards, parents, out, store).absolute()
+    job = Job(recipe, shards, parents, out, store, keep).absolute()
     check(job, workers)
     done = known(job)
-    if done is not None:
+    if done is not None and keep is None:
         log.info("%s is finished: %s", recipe.stage, out)
         return read_card(out)
     tracker = tracker or NoTracker()
