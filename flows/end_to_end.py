@@ -75,7 +75,8 @@ def evaluate(recipe: str, overrides: list[str], shards: str, system: str) -> str
     from flows.measure import evaluate_system
 
     job = load_job(recipe, overrides)
-    with child_run(folder_of(job), job.name, "evaluate") as tracker:
+    tags = run_tags("flashlips", "evaluate", recipes.sha(job), data_hash(Path(shards)))
+    with child_run(folder_of(job), job.name, "evaluate", tags) as tracker:
         report = evaluate_system(
             Path(shards), Path(system), folder_of(job) / "report",
             title=f"FlashLips {job.name}", tracker=tracker, most_clips=job.measured,
@@ -98,7 +99,8 @@ def end_to_end(recipe: str = "flows.recipes:demo", overrides: list[str] | None =
 
     settings_ = overrides or []
     job, console = load_job(recipe, settings_), Console()
-    parent = parent_run(folder_of(job), job.name, {"job": job.name})
+    tags = {**run_tags("flashlips", "all", recipes.sha(job)), "job": job.name}
+    parent = parent_run(folder_of(job), job.name, tags)
     steps = len(job.stages) + 3
 
     def say(number: int, text: str) -> None:
