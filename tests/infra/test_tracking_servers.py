@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from infra.mlflow_sender import KEY, connect
+from infra.mlflow_client import connect
+from infra.mlflow_sender import KEY
 from infra.settings import Settings
 from tests.infra.team import serving
 from tests.infra.test_registry import walk
