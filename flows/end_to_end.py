@@ -11,6 +11,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from core import recipe as recipes
 from core.checkpoint import CARD, CheckpointRef
 from core.files import read_json
 from flows.artifacts import show_shards
@@ -21,6 +22,7 @@ from flows.recipes import MainJob, load_job
 from flows.tracking import child_run, parent_run
 from flows.train import train_into
 from flows.work import data_hash, needed
+from infra.mlflow_tracker import run_tags
 from infra.settings import settings
 
 
@@ -50,7 +52,8 @@ def report(key: str, recipe: str, overrides: list[str], shards: str, system: str
     from flows.measure import evaluate_system
 
     job = load_job(recipe, overrides)
-    with gpu(), child_run(folder_of(job), job.name, "evaluate") as tracker:
+    tags = run_tags("flashlips", "evaluate", recipes.sha(job), data_hash(Path(shards)))
+    with gpu(), child_run(folder_of(job), job.name, "evaluate", tags) as tracker:
         page = evaluate_system(
             Path(shards), Path(system), folder_of(job) / "report",
             title=f"FlashLips {job.name}", tracker=tracker, most_clips=job.measured,
@@ -77,7 +80,8 @@ def end_to_end(recipe: str = "flows.recipes:demo", overrides: tuple[str, ...] = 
     settings_ = list(overrides)
     job, console = load_job(recipe, settings_), Console()
     folder = folder_of(job)
-    parent = parent_run(folder, job.name, {"job": job.name})
+    tags = {**run_tags("flashlips", "all", recipes.sha(job)), "job": job.name}
+    parent = parent_run(folder, job.name, tags)
     steps = len(job.stages) + 3
 
     def say(number: int, text: str) -> None:
