@@ -36,6 +36,8 @@ from infra.settings import quiet
 POOL = "local"
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Variable of a flow run's process and of all that it starts."""
+RUNNER = "/prefect/runner/"
+"""Where the scripts of Prefect lie that prepare a run and then become ``prefect.engine``."""
 WORKER = "prefect.worker.name"
 """Label that a worker gives the runs it takes."""
 
@@ -119,7 +121,7 @@ def living() -> set[str]:
     found = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if any("prefect" in word for word in process.cmdline()[:4]):
+            if any(w.startswith("prefect.") or RUNNER in w for w in process.cmdline()[1:5]):
                 found.add(process.environ().get(RUN_ID, ""))
     return found - {""}
 
