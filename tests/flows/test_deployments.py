@@ -206,19 +206,23 @@ class TestTeam:
         logs = "\n".join(log["message"] for log in of(client, "logs", str(run.id)))
         assert "Traceback" not in logs
 
-    @pytest.mark.parametrize("what", ["worker and flow", "worker alone"])
-    def test_a_killed_worker_costs_nothing(self, team, client, raw, calm, tmp_path, what):
+    @pytest.mark.parametrize("what", ["both", "worker", "asked"])
+    def test_a_worker_that_dies_costs_nothing(self, team, client, raw, calm, tmp_path, what):
+        """Killed with the flow, killed alone, or asked to end with all that it started."""
         out = tmp_path / "out"
         run = team.run(raw, out)
         until(lambda: len(list(out.glob(".work/*/[!.]*.json"))) >= 2)
         flow = client.read_flow_run(run).infrastructure_pid
         assert not (out / "manifest.json").exists(), "it ended before it was killed"
-        os.kill(team.worker.pid, signal.SIGKILL)
-        if what == "worker and flow":
+        if what == "asked":
+            team.worker.stop()
+        else:
+            os.kill(team.worker.pid, signal.SIGKILL)
+        if what == "both":
             psutil.Process(int(flow)).kill()
         until(lambda: not team.worker.pid)
         team.worker.start()
         ended = team.ended(client, run)
         assert ended.state.is_completed(), ended.state
-        assert ended.run_count == (2 if what == "worker and flow" else 1)
+        assert ended.run_count == (1 if what == "worker" else 2)
         assert contents(out) == calm
