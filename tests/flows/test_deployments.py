@@ -22,6 +22,7 @@ from prefect.utilities.callables import parameter_schema
 
 from core import recipe as recipes
 from core.shards import read_manifest
+from flows.train import chain
 from infra import stack
 from infra.services import HERE, Process, free_port
 from models.system import load_system
@@ -205,6 +206,26 @@ class TestTeam:
         )
         logs = "\n".join(log["message"] for log in of(client, "logs", str(run.id)))
         assert "Traceback" not in logs
+
+    def test_the_chain_trains_what_is_new_and_only_that(
+        self, client, toy_shards, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+        given = (str(toy_shards), str(tmp_path / "systems"), "flows.recipes:debug")
+        first = chain(*given, return_state=True)
+        assert first.is_completed(), first
+        folder = Path(first.result())
+        assert folder == tmp_path / "systems" / read_manifest(toy_shards).hash()
+        cards = {stage: folder / stage / "card.json" for stage in load_system("flashlips").stages}
+        times = {stage: card.stat().st_mtime_ns for stage, card in cards.items()}
+        nothing = chain(*given, return_state=True)
+        assert nothing.message.startswith("nothing new")
+        cards["audio_to_lips"].unlink()
+        assert chain(*given, return_state=True).is_completed()
+        again = {stage for stage, card in cards.items() if card.stat().st_mtime_ns != times[stage]}
+        assert again == {"audio_to_lips"}
+        shown = client._client.post("/artifacts/filter", json={}).json()
+        assert any(a["key"] == "mlflow" and "mlflow ui" in a["data"] for a in shown)
 
     @pytest.mark.parametrize("what", ["both", "worker", "asked"])
     def test_a_worker_that_dies_costs_nothing(self, team, client, raw, calm, tmp_path, what):
