@@ -142,7 +142,7 @@ class Raft(nn.Module):
         look = Correlation(*self.fnet(pair).chunk(2), LEVELS, RADIUS)
         state, context = self.cnet(pair[: len(ours)]).chunk(2, 1)
         state, context = torch.tanh(state), F.relu(context)
-        start = at = grid(state)
+        start = at = grid(state).expand(len(state), -1, -1, -1)
         for _ in range(STEPS):
             state, by = self.update_block(state, context, look(at), at - start)
             at = at + by
