@@ -391,6 +391,60 @@ _ALL = (
         "FaceNet-512 identity net (InceptionResnetV1, VGGFace2)",
         "facenet-pytorch's 20180402-114759-vggface2.pt, passed through 'flashlips weights convert'",
     ),
+    _file(
+        "dino_vitb16",
+        Part("dino_vitb16.safetensors", 0, ""),
+        "Apache-2.0",
+        "what a picture shows, for VBench's subject consistency, DINO ViT-B/16",
+        "dino_vitbase16_pretrain.pth of github.com/facebookresearch/dino, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "clip_vit_b32",
+        Part("clip_vit_b32.safetensors", 0, ""),
+        "MIT (github.com/openai/CLIP)",
+        "what a picture shows, for VBench's background consistency, CLIP ViT-B/32",
+        "model.safetensors of huggingface.co/openai/clip-vit-base-patch32 (or its "
+        "pytorch_model.bin, passed through 'flashlips weights convert')",
+    ),
+    _file(
+        "clip_vit_l14",
+        Part("clip_vit_l14.safetensors", 0, ""),
+        "MIT (github.com/openai/CLIP)",
+        "what a picture shows, for VBench's aesthetic quality, CLIP ViT-L/14",
+        "model.safetensors of huggingface.co/openai/clip-vit-large-patch14",
+    ),
+    _file(
+        "laion_aesthetic",
+        Part("laion_aesthetic.safetensors", 0, ""),
+        "MIT",
+        "taste of people, on CLIP ViT-L/14, for VBench's aesthetic quality",
+        "sa_0_4_vit_l_14_linear.pth of github.com/LAION-AI/aesthetic-predictor, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "amt_s",
+        Part("amt_s.safetensors", 0, ""),
+        "CC BY-NC 4.0",
+        "the frame between two, for VBench's motion smoothness, AMT-S on Vimeo90K",
+        "amt-s.pth of huggingface.co/lalala125/AMT, passed through 'flashlips weights convert'",
+    ),
+    _file(
+        "raft_things",
+        Part("raft_things.safetensors", 0, ""),
+        "BSD-3-Clause",
+        "optical flow, for VBench's dynamic degree, RAFT on FlyingThings3D",
+        "raft-things.pth in models.zip of github.com/princeton-vl/RAFT, passed through "
+        "'flashlips weights convert'",
+    ),
+    _file(
+        "musiq_spaq",
+        Part("musiq_spaq.safetensors", 0, ""),
+        "Apache-2.0 (google-research, which it was converted from); pyiqa is non-commercial",
+        "no-reference image quality, for VBench's imaging quality, MUSIQ on SPAQ",
+        "musiq_spaq_ckpt-358bb6af.pth of github.com/chaofengc/IQA-PyTorch, release v0.1-weights, "
+        "passed through 'flashlips weights convert'",
+    ),
 )
 
 REGISTRY: dict[str, Weight] = {weight.name: weight for weight in _ALL}

@@ -82,8 +82,8 @@ def random_backbones(
     and their numbers mean nothing.
 
     Args:
-        folder: where files of weights are written in the published formats (0.8 GB for all of
-            them, most of it the lip reader's); those that are there are used.
+        folder: where files of weights are written in the published formats (3 GB for all of
+            them, most of it CLIP's and the lip reader's); those that are there are used.
         features: as in ``of_videos``.
         threads: as in ``of_videos``.
         only: names of metrics, without ``random/``; None for all that need weights.

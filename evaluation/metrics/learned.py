@@ -16,6 +16,10 @@ from evaluation.metrics.lip_score import LipScore
 from evaluation.metrics.lpips import LpipsAlex
 from evaluation.metrics.lse import LseC, LseD
 from evaluation.metrics.niqe import NiqeFitted
+from evaluation.metrics.vbench_consistency import BackgroundConsistency, SubjectConsistency
+from evaluation.metrics.vbench_motion import DynamicDegree, MotionSmoothness
+from evaluation.metrics.vbench_quality import AestheticQuality, ImagingQuality
+from evaluation.metrics.vbench_total import VBenchTotal
 from evaluation.videos import Missing, VideoMetric
 
 RANDOM = "random/"
@@ -33,6 +37,13 @@ MAKERS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "id_facenet512": (("facenet512",), identity.facenet512),
     "hyper_iqa": (HyperIqa.needs, HyperIqa),
     "lpips": (LpipsAlex.needs, LpipsAlex),
+    "vbench_subject_consistency": (SubjectConsistency.needs, SubjectConsistency),
+    "vbench_background_consistency": (BackgroundConsistency.needs, BackgroundConsistency),
+    "vbench_motion_smoothness": (MotionSmoothness.needs, MotionSmoothness),
+    "vbench_dynamic_degree": (DynamicDegree.needs, DynamicDegree),
+    "vbench_aesthetic_quality": (AestheticQuality.needs, AestheticQuality),
+    "vbench_imaging_quality": (ImagingQuality.needs, ImagingQuality),
+    "vbench_total": (VBenchTotal.needs, VBenchTotal),
 }
 """Metric -> names of its weights, and what makes it from their files."""
 

@@ -17,11 +17,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.files import atomic
+from models.experts.amt import Amt
+from models.experts.clip_vision import AestheticHead, ClipVision
+from models.experts.dino import Dino
 from models.experts.face_nets import ArcFace512, FaceNet, FaceNet512, MobileFaceNet
 from models.experts.hyper_iqa import HyperIQA
 from models.experts.inception import Inception
 from models.experts.lip_reader import LipReaderNet
 from models.experts.lpips import AlexNet, Weightings
+from models.experts.musiq import Musiq
+from models.experts.raft import Raft
 from models.experts.syncnet import SyncNet
 
 POOL = 8
@@ -172,5 +177,12 @@ STAND_INS: dict[str, Callable[[Path], None]] = {
     "hyper_iqa": _net(HyperIQA),
     "alexnet": _net(AlexNet, 2**0.5),
     "lpips_alex": _weightings,
+    "dino_vitb16": _net(Dino),
+    "clip_vit_b32": _net(lambda: ClipVision("clip_vit_b32")),
+    "clip_vit_l14": _net(lambda: ClipVision("clip_vit_l14")),
+    "laion_aesthetic": _net(AestheticHead),
+    "amt_s": _net(Amt),
+    "raft_things": _net(Raft),
+    "musiq_spaq": _net(Musiq),
 }
 """Registered weight -> what writes such a file."""
