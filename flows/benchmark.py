@@ -12,8 +12,10 @@ from core.checkpoint import CheckpointRef
 from core.errors import InputError
 from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Pair, VideoBenchmark, find
+from evaluation.comparison import compare
 from evaluation.scores import Scores
-from evaluation.video_report import FILE, compare, ends, player, read_result, result, write
+from evaluation.video_numbers import judged
+from evaluation.video_report import FILE, ends, player, read_result, result, write
 from evaluation.video_run import Progress, case_of, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
@@ -21,7 +23,7 @@ from flows.tracking import child_run
 from infra.settings import settings
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
-"""Numbers by which videos are called worst and best: the first that was measured."""
+"""Numbers by which videos are called worst and best: the first that was measured, then any."""
 
 
 def evaluate_videos(
@@ -74,9 +76,9 @@ def evaluate_videos(
     return page
 
 
-def compare_results(places: Sequence[Path], out: Path) -> Path:
-    """``flashlips compare``: gives the page."""
-    return compare([read_result(place) for place in places], out)
+def compare_results(places: Sequence[Path], out: Path, ablate: str = "") -> Path:
+    """``flashlips compare``: gives the page; ``ablate`` as ``evaluation.ablation`` reads it."""
+    return compare([read_result(place) for place in places], out, ablate)
 
 
 def _edited(
@@ -93,7 +95,8 @@ def _edited(
     predictor = load(checkpoint, store)
     failures = make(benchmark, pairs, predictor, store, folder, _bar(console, "edit"))
     card: CheckpointRef = predictor.card
-    return vars(card) | {"recipe": "see its card"}, failures
+    used = {"references": predictor.spec.references}  # audio-to-lips has a card of its own
+    return vars(card) | used | {"recipe": "see its card"}, failures
 
 
 def _measures(
@@ -134,8 +137,7 @@ def _players(
     found: dict[str, Any], pairs: Sequence[Pair], videos: Path, reader: Reader
 ) -> dict[str, bytes]:
     """The worst and best videos, source and output side by side."""
-    known = {n for v in found["videos"].values() for n in v}
-    number = next((n for n in SHOWN if n in known), None)
+    number = judged(found, SHOWN)
     if number is None:
         return {}
     by_name, shown = {p.name: p for p in pairs}, {}
