@@ -57,14 +57,18 @@ def measured(corpus: Path, frames: int, judges: list[VideoMetric]) -> list[Curve
     videos = [Path(clip.source) for clip in clips(corpus)][:2]
     own, other = (first(reader.source(video), frames) for video in videos)
     case = VideoCase("response", "source", own, own, own.sound, own)
-    found: list[Curve] = []
-    for judge in judges:
-        try:
-            found += response(case, [judge], other, mesh_of=mesh.mesh_crop)
-            print(judge.name)
-        except InputError as error:
-            logging.getLogger(__name__).warning("%s: %s", judge.name, error)
-    return found
+    able = [judge for judge in judges if answers(judge, case)]
+    return response(case, able, other, mesh_of=mesh.mesh_crop)
+
+
+def answers(judge: VideoMetric, case: VideoCase) -> bool:
+    """Whether a metric can measure the case; some ask for more frames or sound."""
+    try:
+        judge.observe(case)
+    except InputError as error:
+        logging.getLogger(__name__).warning("%s: %s", judge.name, error)
+        return False
+    return True
 
 
 def main() -> None:

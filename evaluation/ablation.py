@@ -51,7 +51,7 @@ TITLES = {
 }  # fmt: skip
 PRINTED = {
     "refs": ("C.5", r"(?P<line>.+), (?P<value>\d+) reference latents"),
-    "lips": ("5", r"(?P<line>.+), V1 (?P<value>\d+)D(?: \+ V2 (?P<more>\d+)D)?"),
+    "lips": ("5", r"(?P<line>.+, V1) (?P<value>\d+)D(?: \+ V2 (?P<more>\d+)D)?"),
     "mask": ("C.5", r"(?P<line>.+) (?P<value>with Mask|Mask-free), 4 reference latents"),
 }
 """Ablation -> table of FlashLips, and how its rows tell the value; 3 and 4 are rows of C.5."""
@@ -153,11 +153,7 @@ def printed(name: str, benchmark: str) -> dict[str, Panels]:
 def _printed(rows: Sequence[Published], pattern: str, x_name: str) -> Panels:
     """Panels of one table in one setting."""
     read = [(row, re.fullmatch(pattern, row.system)) for row in rows]
-    told = [
-        (row, match["line"], "+".join(part for part in _parts(match) if part))
-        for row, match in read
-        if match is not None
-    ]
+    told = [(row, *_told(match)) for row, match in read if match is not None]
     places = _places(tuple(value for _, _, value in told))
     values_of: dict[str, set[str]] = {}
     for _, line, value in told:
@@ -173,14 +169,18 @@ def _printed(rows: Sequence[Published], pattern: str, x_name: str) -> Panels:
     return Panels(names, tuple(panels), x_name, MARK)
 
 
-def _parts(match: re.Match[str]) -> tuple[str, str]:
-    return match["value"], match.groupdict().get("more") or ""
+def _told(match: re.Match[str]) -> tuple[str, str]:
+    """Line and value of a row; the residual's dimensions are a line of their own."""
+    more = match.groupdict().get("more")
+    if not more:
+        return match["line"], match["value"]
+    return f"{match['line']} + V2", f"{match['value']}+{more}"
 
 
 def _places(values: Sequence[str]) -> tuple[str, ...]:
     known = tuple(dict.fromkeys(values))
     try:
-        return tuple(sorted(known, key=lambda v: [float(part) for part in v.split("+")]))
+        return tuple(sorted(known, key=lambda v: [v.count("+"), *map(float, v.split("+"))]))
     except ValueError:
         return known
 

@@ -54,7 +54,7 @@ def compare(results: Sequence[Result], folder: Path, ablate: str = "") -> Path:
     marks = {
         s: {n: verdict(g, directions.get(n)) for n, g in row.items()} for s, row in gaps.items()
     }
-    report = Report(f"{len(named)} systems on {first['benchmark']}", drawn="videos")
+    report = Report(f"{len(named)} systems on {first['benchmark']}", drawn="videos", file=FILE)
     report.add_section("Numbers", " ".join(dict.fromkeys(measured_line(r) for r in named)))
     values, ends = columns(named)
     report.add_laid_out("table", layout(values, ends, directions, marks), _legend(first, gaps))

@@ -62,12 +62,17 @@ class Report:
         title: what was measured, as a heading.
         subtitle: one sentence: on what, and what it means.
         drawn: what is drawn anew for intervals; the page's foot says it.
+        file: where the same numbers stand for machines; the page's foot says it.
     """
 
     def __init__(
-        self, title: str, subtitle: str = "", drawn: str = "blocks of neighbouring frames"
+        self,
+        title: str,
+        subtitle: str = "",
+        drawn: str = "blocks of neighbouring frames",
+        file: str = "report.json",
     ) -> None:
-        self.title, self.subtitle, self.drawn = title, subtitle, drawn
+        self.title, self.subtitle, self.drawn, self.file = title, subtitle, drawn, file
         self._blocks: list[Block] = []
         self._numbers: dict[str, float] = {}
         self._ends: dict[str, tuple[float, float]] = {}
@@ -240,6 +245,7 @@ class Report:
             failed=verdicts.count(False),
             unknown=verdicts.count(None),
             drawn=self.drawn,
+            file=self.file,
             arrows=tables.ARROWS,
             signs=tables.MARKS,
             facts=facts,

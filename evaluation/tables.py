@@ -41,13 +41,15 @@ class Row:
 class Table:
     """Column titles with an arrow for the better direction, and rows.
 
-    ``keys`` are the columns' numbers; a ``turned`` table shows systems as columns.
+    ``keys`` are the columns' numbers; a ``turned`` table shows systems as columns; ``corner`` says
+    what rows are.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     keys: tuple[str, ...] = ()
     turned: bool = False
+    corner: str = "system"
 
 
 MARKS = {"better": "▲", "worse": "▼", "different": "◆"}

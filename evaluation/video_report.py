@@ -125,7 +125,7 @@ def write(
         players: caption -> mp4 of source and output side by side, in the order of the page.
     """
     system = str(found["system"])
-    report = Report(f"{system} on {found['benchmark']}", measured_line(found), drawn="videos")
+    report = Report(f"{system} on {found['benchmark']}", measured_line(found), "videos", FILE)
     report.note(checkpoint=found["checkpoint"])
     report.add_section("Numbers", "Means over videos with 95 % intervals; videos are drawn.")
     values, ends = columns([found])
@@ -150,7 +150,7 @@ def write(
             report.add_video(caption, video)
     report.add_section("Every video")
     videos = layout(_floats(found["videos"]), {}, found["directions"], rivals=False)
-    report.add_laid_out("table", replace(videos, turned=False))
+    report.add_laid_out("table", replace(videos, turned=False, corner="video"))
     report.add_section("What was measured")
     report.add_card("Benchmark", {**found["manifest"]["facts"], "hash": found["manifest"]["hash"]})
     report.add_card("Machine", found["machine"])

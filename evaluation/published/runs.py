@@ -53,7 +53,7 @@ class PublishedTable:
 
     Attributes:
         paper, table, setting, protocol: as ``Published``.
-        columns: metrics, with an arrow. rows: system and its values, NaN where none is printed.
+        columns: metrics, with an arrow. rows: system -> metric -> value.
         mark: said of every row.
     """
 
@@ -64,6 +64,14 @@ class PublishedTable:
     columns: Mapping[str, str]
     rows: Mapping[str, Mapping[str, float]]
     mark: str = MARK
+
+    def text(self, system: str, metric: str) -> str:
+        """A value with as many decimals as its column has; a dash where none is printed."""
+        if metric not in self.rows[system]:
+            return "–"
+        column = [f"{row[metric]:g}" for row in self.rows.values() if metric in row]
+        decimals = max(len(value.partition(".")[2]) for value in column)
+        return f"{self.rows[system][metric]:.{decimals}f}"
 
 
 def tables_for(benchmark: str) -> list[PublishedTable]:

@@ -122,7 +122,7 @@ def test_a_page_has_a_panel_for_each_number(curves):
     found = list(curves.values())
     report = add_response(Report("x"), found, ways(found))
     text = report.html(report.json())
-    assert text.count('class="panel"') == 8
+    assert text.count('class="panel"') == 7
     assert "flicker source" not in text
     assert "sigma, px" in text
     assert rows(found, ways(found))[0]["strengths"][0] == 0
