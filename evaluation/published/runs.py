@@ -85,7 +85,8 @@ def tables_for(benchmark: str) -> list[PublishedTable]:
 
 
 def _table(group: Sequence[Published]) -> PublishedTable:
-    first, rows = group[0], {}
+    first = group[0]
+    rows: dict[str, dict[str, float]] = {}
     for row in group:
         rows.setdefault(row.system, {})[row.metric] = row.value
     columns = {row.metric: row.better for row in group}
