@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evaluation.differences import differences, verdict
 from evaluation.stats import Interval
-from evaluation.video_report import gaps, said
 
 FEWEST = 6
 """Videos below which nobody is called worse: by chance alone all of five fall on one side in one
@@ -31,7 +31,8 @@ class Comparison:
     def sentence(self) -> str:
         """What got worse, for people; "" when nothing did."""
         return "; ".join(
-            f"{name} {said(gap, self.directions[name])}" for name, gap in self.worse.items()
+            f"{name} {gap.value:+.4g} ({gap.low:+.4g} to {gap.high:+.4g}), worse"
+            for name, gap in self.worse.items()
         )
 
 
@@ -60,15 +61,10 @@ def comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> Compariso
     if len(common) < FEWEST:
         notes.append(f"only {len(common)} videos are in both: {FEWEST} are needed to call it worse")
         return Comparison({}, directions, tuple(notes))
-    found = {
-        name: gap for name, gap in gaps(before, after) if _is_worse(gap, directions.get(name, ""))
-    }
+    changes = differences(before, after)
+    found = {n: g for n, g in changes.items() if verdict(g, directions.get(n)) == "worse"}
     return Comparison(found, directions, tuple(notes))
 
 
 def _known(result: Mapping[str, Any]) -> set[str]:
     return {name for name, value in result["values"].items() if value is not None}
-
-
-def _is_worse(gap: Interval, better: str) -> bool:
-    return (better == "higher" and gap.high < 0) or (better == "lower" and gap.low > 0)

@@ -61,10 +61,18 @@ class Report:
     Args:
         title: what was measured, as a heading.
         subtitle: one sentence: on what, and what it means.
+        drawn: what is drawn anew for intervals; the page's foot says it.
+        file: where the same numbers stand for machines; the page's foot says it.
     """
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
-        self.title, self.subtitle = title, subtitle
+    def __init__(
+        self,
+        title: str,
+        subtitle: str = "",
+        drawn: str = "blocks of neighbouring frames",
+        file: str = "report.json",
+    ) -> None:
+        self.title, self.subtitle, self.drawn, self.file = title, subtitle, drawn, file
         self._blocks: list[Block] = []
         self._numbers: dict[str, float] = {}
         self._ends: dict[str, tuple[float, float]] = {}
@@ -118,6 +126,11 @@ class Report:
     ) -> Report:
         """Numbers by system or baseline, the best of each column marked; see ``tables.table``."""
         return self._add("table", tables.table(systems, intervals, apart), caption)
+
+    def add_laid_out(self, kind: str, data: Any, caption: str = "") -> Report:
+        """What was laid out elsewhere: a ``tables.Table`` ("table"), ``radar.Radar`` ("radar"),
+        ``panels.Panels`` ("panels") or ``published.runs.PublishedTable`` ("published")."""
+        return self._add(kind, data, caption)
 
     def add_numbers(self, caption: str, name: str, order: Sequence[str] = ()) -> Report:
         """The table of one clip or corpus from what ``values`` was given.
@@ -231,6 +244,10 @@ class Report:
             passed=verdicts.count(True),
             failed=verdicts.count(False),
             unknown=verdicts.count(None),
+            drawn=self.drawn,
+            file=self.file,
+            arrows=tables.ARROWS,
+            signs=tables.MARKS,
             facts=facts,
         )
 

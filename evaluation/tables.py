@@ -17,11 +17,15 @@ Ends = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as text, its interval as text (may be empty), whether it is its column's best."""
+    """A number as text, its interval as text (may be empty), whether it is the best of its number.
+
+    ``mark`` is a real difference from the row compared with: a key of ``MARKS``, or empty.
+    """
 
     text: str
     interval: str
     best: bool
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Column titles with an arrow for the better direction, and rows."""
+    """Column titles with an arrow for the better direction, and rows.
+
+    ``keys`` are the columns' numbers; a ``turned`` table shows systems as columns; ``corner`` says
+    what rows are.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    keys: tuple[str, ...] = ()
+    turned: bool = False
+    corner: str = "system"
+
+
+MARKS = {"better": "▲", "worse": "▼", "different": "◆"}
+"""How a real difference is shown; its words stand beside it for those who hear the page."""
 
 
 CEILINGS = ("codec", "codec_taef2")
@@ -121,7 +136,8 @@ def table(
         systems: numbers by system or baseline, in the order of rows.
         intervals: 95 % ends, likewise.
         apart: systems that are shown below and never marked best (codecs: ceilings).
-        directions: number -> "higher", "lower", "one"; it also fixes which columns are shown first.
+        directions: number -> "higher", "lower", "one", or "" for one without a best; it also fixes
+            which columns are shown, and in which order.
         titles: how columns are called.
     """
     present = {key for values in systems.values() for key in values}
@@ -133,7 +149,7 @@ def table(
             directions.get(key, "higher"),
         )
         for key in names
-        if key in directions and key not in UNCONTESTED
+        if directions.get(key) and key not in UNCONTESTED
     }
     rows = []
     for system in sorted(systems, key=lambda s: s in apart):
@@ -151,4 +167,4 @@ def table(
         titles.get(key, key.replace("_", " ")) + ARROWS.get(directions.get(key, ""), "")
         for key in names
     )
-    return Table(columns, tuple(rows))
+    return Table(columns, tuple(rows), tuple(names))

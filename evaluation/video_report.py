@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from core.errors import InputError
 from core.files import read_json, write_bytes, write_json
@@ -17,7 +16,7 @@ from evaluation.machine import machine, revision
 from evaluation.metrics.speed import DIRECTIONS, Speed
 from evaluation.report import Report, plain
 from evaluation.scores import Scores
-from evaluation.stats import Interval, paired_difference
+from evaluation.video_numbers import FACTS, layout, ordered
 from evaluation.videos import Missing, VideoMetric
 
 FILE = "scores.json"
@@ -31,7 +30,8 @@ def directions(metrics: Mapping[str, VideoMetric], numbers: Sequence[str]) -> di
     found: dict[str, str] = {}
     for name, metric in metrics.items():
         own = dict(getattr(metric, "directions", {}))
-        found |= {n: own.get(n, metric.better) for n in numbers if n in own or n.startswith(name)}
+        mine = [n for n in numbers if n in own or n.startswith(name)]
+        found |= {n: own.get(n, metric.better) for n in mine if n in own or not n.endswith(FACTS)}
     return found
 
 
@@ -128,13 +128,14 @@ def write(
         players: caption -> mp4 of source and output side by side, in the order of the page.
     """
     system = str(found["system"])
-    report = Report(f"{system} on {found['benchmark']}", measured_line(found))
+    report = Report(f"{system} on {found['benchmark']}", measured_line(found), "videos", FILE)
     report.note(checkpoint=found["checkpoint"])
     report.add_section("Numbers", "Means over videos with 95 % intervals; videos are drawn.")
-    report.add_table("", *_columns([found]), apart=())
+    values, ends = columns([found])
+    report.add_laid_out("table", layout(values, ends, found["directions"]))
     if found["groups"]:
-        rows = {k: {n: _float(v) for n, v in g.items()} for k, g in found["groups"].items()}
-        report.add_table("By kind and category of pairs.", rows, apart=())
+        kinds = layout(_floats(found["groups"]), {}, found["directions"], rivals=False)
+        report.add_laid_out("table", kinds, "By kind and category of pairs.")
     for name, note in found["notes"].items():
         report.add_text(f"{name}: {note}")
     if found["missing"]:
@@ -154,43 +155,19 @@ def write(
         for caption, video in players.items():
             report.add_video(caption, video)
     report.add_section("Every video")
-    report.add_table("", found["videos"], apart=())
+    videos = layout(_floats(found["videos"]), {}, found["directions"], rivals=False)
+    report.add_laid_out("table", replace(videos, turned=False, corner="video"))
     report.add_section("What was measured")
     report.add_card("Benchmark", {**found["manifest"]["facts"], "hash": found["manifest"]["hash"]})
     report.add_card("Machine", found["machine"])
     write_json(folder / FILE, dict(found))
-    _tables(folder, [found])
+    write_tables(folder, [found])
     return report.write(folder)[1]
 
 
-def compare(results: Sequence[Mapping[str, Any]], folder: Path) -> Path:
-    """Several systems on one benchmark: a table that marks real differences; gives the page.
-
-    A number is called better only where the paired 95 % interval of its difference to the first
-    system's, over the videos that both have, leaves 0 on one side.
-
-    Raises:
-        InputError: the results are not of one benchmark and manifest.
-    """
-    kinds = {(r["benchmark"], r["manifest"]["hash"]) for r in results}
-    if len(kinds) > 1 or len(results) < 2:
-        names = " and ".join(sorted(f"{b} ({h})" for b, h in kinds))
-        raise InputError(f"only results on the same videos are compared; these are on {names}")
-    first = results[0]
-    report = Report(f"{len(results)} systems on {first['benchmark']}")
-    report.add_section("Numbers", " ".join(measured_line(r) for r in results))
-    report.add_table("", *_columns(results), apart=())
-    for other in results[1:]:
-        rows = [f"{n}: {said(gap, first['directions'].get(n))}" for n, gap in gaps(first, other)]
-        title = f"{other['system']} against {first['system']}"
-        report.add_section(title, "\n\n".join(rows) or "No video was measured in both.")
-    _tables(folder, results)
-    return report.write(folder)[1]
-
-
-def _columns(results: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+def columns(results: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values and intervals by system, with NaN for what JSON holds as null."""
-    values = {r["system"]: {k: _float(v) for k, v in r["values"].items()} for r in results}
+    values = _floats({r["system"]: r["values"] for r in results})
     ends = {
         r["system"]: {k: (_float(a), _float(b)) for k, (a, b) in r["intervals"].items()}
         for r in results
@@ -198,35 +175,31 @@ def _columns(results: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict
     return values, ends
 
 
+def _floats(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
+    return {name: {n: _float(v) for n, v in row.items()} for name, row in rows.items()}
+
+
 def _float(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def gaps(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Interval]]:
-    """``theirs`` minus ``ours`` for each number of single videos, paired."""
-    both = sorted(ours["videos"].keys() & theirs["videos"].keys())
-    found = []
-    for number in sorted({n for v in ours["videos"].values() for n in v}):
-        pairs = [(theirs["videos"][v].get(number), ours["videos"][v].get(number)) for v in both]
-        known = np.array([(a, b) for a, b in pairs if a is not None and b is not None], float)
-        if len(known):
-            found.append((number, paired_difference(known[:, 0], known[:, 1], block=1)))
-    return found
+LATEX = {"better": "$^{+}$", "worse": "$^{-}$", "different": r"$^{\neq}$"}
+"""How a real difference from the first row is shown."""
 
 
-def said(gap: Interval, better: str | None) -> str:
-    """A difference in words."""
-    text = f"{gap.value:+.4g} ({gap.low:+.4g} to {gap.high:+.4g})"
-    if not (gap.low > 0 or gap.high < 0):
-        return f"{text}, no difference that videos drawn anew would keep"
-    if better not in ("higher", "lower"):
-        return f"{text}, different"
-    return f"{text}, {'better' if (gap.low > 0) == (better == 'higher') else 'worse'}"
+def write_tables(
+    folder: Path,
+    results: Sequence[Mapping[str, Any]],
+    marks: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """The numbers as CSV and LaTeX.
 
-
-def _tables(folder: Path, results: Sequence[Mapping[str, Any]]) -> None:
-    """The numbers as CSV and LaTeX."""
-    names = sorted({n for r in results for n in r["values"]})
+    Args:
+        folder: where to.
+        results: one row each.
+        marks: system -> number -> key of ``LATEX`` or "", shown in LaTeX alone.
+    """
+    names = ordered({n for r in results for n in r["values"]})
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["system", "benchmark", "measured", "pairs", *names])
@@ -234,17 +207,24 @@ def _tables(folder: Path, results: Sequence[Mapping[str, Any]]) -> None:
         row = [r["values"].get(n) for n in names]
         writer.writerow([r["system"], r["benchmark"], r["measured"], r["pairs"], *row])
     write_bytes(folder / "table.csv", text.getvalue().encode())
-    head = " & ".join(["", *(n.replace("_", r"\_") for n in names)])
-    body = [
-        " & ".join([
-            str(r["system"]).replace("_", r"\_"),
-            *(tables.number(_float(r["values"].get(n))).replace("–", "--") for n in names),
-        ])
-        for r in results
-    ]  # fmt: skip
+
+    def cell(result: Mapping[str, Any], number: str) -> str:
+        mark = (marks or {}).get(result["system"], {}).get(number, "")
+        shown = tables.number(_float(result["values"].get(number))).replace("–", "--")
+        return shown + LATEX.get(mark, "")
+
+    head = " & ".join(["", *map(_tex, names)])
+    body = [" & ".join([_tex(r["system"]), *(cell(r, n) for n in names)]) for r in results]
     rows = [rf"{line} \\" for line in (head, *body)]
     lines = [rf"\begin{{tabular}}{{l{'r' * len(names)}}}", *rows, r"\end{tabular}", ""]
+    if any(found for row in (marks or {}).values() for found in row.values()):
+        lines.insert(0, f"% + better, - worse than {results[0]['system']} (paired 95 % interval)")
     write_bytes(folder / "table.tex", "\n".join(lines).encode())
+
+
+def _tex(name: str) -> str:
+    """A name with LaTeX's special characters escaped."""
+    return "".join(f"\\{c}" if c in "_&%#$" else c for c in name)
 
 
 def ends(found: Mapping[str, Any], number: str, count: int = ENDS) -> list[tuple[str, float]]:

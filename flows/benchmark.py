@@ -14,9 +14,11 @@ from core.contracts import Predictor
 from core.errors import InputError
 from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Heads, Pair, VideoBenchmark, find
+from evaluation.comparison import compare
 from evaluation.metrics.speed import Speed, speed
 from evaluation.scores import Scores
-from evaluation.video_report import FILE, compare, ends, read_result, result, write
+from evaluation.video_numbers import judged
+from evaluation.video_report import FILE, ends, read_result, result, write
 from evaluation.video_run import Progress, edit, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
@@ -24,7 +26,7 @@ from flows.tracking import parent_run
 from infra.settings import settings
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
-"""Numbers by which videos are called worst and best: the first that was measured."""
+"""Numbers by which videos are called worst and best: the first that was measured, then any."""
 
 MANY = 20
 """From so many pairs on, starting Ray to use every core pays."""
@@ -110,9 +112,9 @@ def evaluate_videos(name: str, clips: Path | None, out: Path, work: Work = Work(
     return page
 
 
-def compare_results(places: Sequence[Path], out: Path) -> Path:
-    """``flashlips compare``: gives the page."""
-    return compare([read_result(place) for place in places], out)
+def compare_results(places: Sequence[Path], out: Path, ablate: str = "") -> Path:
+    """``flashlips compare``: gives the page; ``ablate`` as ``evaluation.ablation`` reads it."""
+    return compare([read_result(place) for place in places], out, ablate)
 
 
 def _clips(benchmark: VideoBenchmark, given: Path | None, store: Store, console: Console) -> Path:
@@ -146,7 +148,8 @@ def _made(
     store, videos = settings().store(), out / "videos"
     predictor = load(work.checkpoint, store)
     failures = make(benchmark, pairs, predictor, store, videos, _bar(console, "edit"))
-    card = vars(predictor.card) | {"recipe": "see its card"}
+    used = {"references": predictor.spec.references}  # audio-to-lips has a card of its own
+    card = vars(predictor.card) | used | {"recipe": "see its card"}
     fast = _timed(benchmark, pairs, predictor, store) if work.speed else None
     return Made(videos, failures, card, fast)
 
@@ -214,8 +217,7 @@ def _workers(pairs: int) -> int:
 
 def _players(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
     """The worst and best videos, source and output side by side."""
-    known = {n for v in found["videos"].values() for n in v}
-    number = next((n for n in SHOWN if n in known), None)
+    number = judged(found, SHOWN)
     if number is None:
         return {}
     return {

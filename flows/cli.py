@@ -160,6 +160,11 @@ def _compare(verbs: argparse._SubParsersAction) -> None:
     verb = verbs.add_parser("compare", help="systems on one benchmark: which differences are real")
     verb.add_argument("results", nargs="+", type=Path, help="folders that 'evaluate' wrote")
     verb.add_argument("--out", required=True, type=Path)
+    verb.add_argument(
+        "--ablate", default="", metavar="NAME[=V,V,...]",
+        help="what was varied: refs or lips by the cards, mask=with,without, any name with a value "
+        "for each result; adds curves over it",
+    )  # fmt: skip
     verb.set_defaults(run=_run_compare)
 
 
@@ -332,7 +337,7 @@ def _run_evaluate(a: argparse.Namespace) -> None:
 def _run_compare(a: argparse.Namespace) -> None:
     from flows.benchmark import compare_results
 
-    print(compare_results(a.results, a.out))
+    print(compare_results(a.results, a.out, a.ablate))
 
 
 def _run_inspect(a: argparse.Namespace) -> None:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from core.errors import InputError
+from evaluation.metrics.flicker import Flicker
 from evaluation.metrics.leakage import Leakage
 from evaluation.metrics.on_crops import OnCrops
 from evaluation.metrics.psnr import CEILING_DB, Psnr
+from evaluation.metrics.ssim import Ssim
 from evaluation.metrics.video_lmd import VideoLmd
-from evaluation.response import DAMAGES, damaged, plot, response
+from evaluation.report import Report
+from evaluation.response import DAMAGES, Curve, damaged, plot, response
+from evaluation.response_page import MEANT, add_response, deaf, rows
+from evaluation.video_report import directions
 from tests.evaluation.drawn_videos import drawn, talk, video_case
 
 SOURCE = drawn(talk(12))
+MEASURED = Path(__file__).parents[2] / "bench" / "results" / "response.json"
+METRICS = [OnCrops(Psnr()), OnCrops(Ssim()), VideoLmd(), Flicker(), Leakage()]
 OTHER = drawn(talk(12, phase=2.0), wide=1.15, seed=4, name="bert")
 
 
 @pytest.fixture(scope="module")
 def curves():
-    found = response(video_case(source=SOURCE), [OnCrops(Psnr()), VideoLmd(), Leakage()], OTHER)
+    found = response(video_case(source=SOURCE), METRICS, OTHER)
     return {(curve.damage, curve.number): curve for curve in found}
 
 
@@ -85,3 +94,35 @@ def test_the_plot_is_a_picture(curves, tmp_path):
     assert picture.std() > 5
     with pytest.raises(InputError, match="no curve"):
         plot([], path)
+
+
+def ways(curves):
+    return directions({m.name: m for m in METRICS}, [c.number for c in curves])
+
+
+def test_each_number_gets_worse_step_by_step_where_it_is_meant_to(curves):
+    found = list(curves.values())
+    assert deaf(found, ways(found)) == []
+    asked = {c.number for c in found if c.damage in MEANT.get(c.number, ())}
+    assert asked == {"psnr", "mouth_psnr", "ssim", "mouth_ssim", "lmd", "lmd_shape", "flicker"}
+    backwards = Curve("blur", "px", "psnr", (0, 1, 2), (30.0, 20.0, 25.0))
+    assert deaf([backwards], {"psnr": "higher"}) == ["psnr: blur"]
+
+
+def test_the_measured_responses_are_those_that_are_meant():
+    found = json.loads(MEASURED.read_text())
+    assert found["deaf"] == []
+    meant = {(r["number"], r["damage"]) for r in found["curves"] if r["meant"]}
+    assert meant == {(number, damage) for number, damages in MEANT.items() for damage in damages}
+    assert all(r["worsens"] for r in found["curves"] if r["meant"])
+    assert any(r["number"].startswith("random/") for r in found["curves"])
+
+
+def test_a_page_has_a_panel_for_each_number(curves):
+    found = list(curves.values())
+    report = add_response(Report("x"), found, ways(found))
+    text = report.html(report.json())
+    assert text.count('class="panel"') == 7
+    assert "flicker source" not in text
+    assert "sigma, px" in text
+    assert rows(found, ways(found))[0]["strengths"][0] == 0
