@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from infra.settings import REPO, settings
@@ -35,6 +37,24 @@ def down(say: Callable[[str], None]) -> str:
     team = Team(settings())
     ended = team.down(say)
     return f"{len(ended)} services ended; data, logs and credentials stay in {_short(team.folder)}"
+
+
+def doctor(only: Sequence[str], as_json: bool) -> tuple[str, bool]:
+    """Checks what the settings ask for.
+
+    Returns:
+        What to print, and whether nothing that is configured is broken.
+    """
+    from infra.doctor import diagnose, well
+
+    rows = diagnose(settings(), only)
+    if as_json:
+        return json.dumps([asdict(row) for row in rows], indent=2), well(rows)
+    table = columns([(row.state, row.name, row.found) for row in rows]).splitlines()
+    lines = []
+    for line, row in zip(table, rows, strict=True):
+        lines += [line, f"         {row.remedy}"] if row.remedy else [line]
+    return "\n".join(lines), well(rows)
 
 
 def _deploy(team: Team, say: Callable[[str], None]) -> str:
