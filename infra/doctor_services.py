@@ -106,7 +106,7 @@ def _bucket(settings: Settings, at: str) -> Row:
         same = where.read_bytes() == word
         where.unlink()
     except InputError as error:
-        found, _, remedy = str(error).partition(": ")
+        found, _, remedy = hidden(str(error)).partition(": ")
         return Row("s3", "broken", f"{name}: {found}", remedy)
     if not same:
         return Row("s3", "broken", f"{name}: gave other bytes than it got", "look at the server")
