@@ -232,6 +232,11 @@ def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
     return found
 
 
+def search_path(first: Path) -> str:
+    """Where programs are looked for, with a folder before all others."""
+    return os.pathsep.join([str(first), os.environ.get("PATH", os.defpath)])
+
+
 def _web(name: str, address: str, example: str) -> None:
     if address and not address.startswith(("http://", "https://")):
         raise InputError(

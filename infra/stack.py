@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from infra.services import HERE, Service, answers
+from infra.settings import search_path
 
 BIN = Path(sys.executable).parent
 BUCKET = "flashlips"
@@ -169,7 +170,11 @@ def prefect_server(folder: Path, port: int) -> Service:
 
 
 def prefect_worker(
-    folder: Path, api: str, pool: str = "local", variables: Mapping[str, str] | None = None
+    folder: Path,
+    api: str,
+    pool: str = "local",
+    variables: Mapping[str, str] | None = None,
+    name: str = "",
 ) -> Service:
     """A process worker of a pool; runs what deployments ask for in processes of its own.
 
@@ -178,28 +183,30 @@ def prefect_worker(
         api: address of the server's API.
         pool: made by the worker when it is missing; up once the server knows it.
         variables: for the flows.
+        name: of the worker, which takes up what one of that name left; "" is this machine's.
     """
     # Flows' own lines go to the server, which the project's quiet level would keep from it.
     ours = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "INFO"}
     return Service(
         "prefect-worker",
-        (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"),
+        (sys.executable, "-m", "flows.worker", "--pool", pool, *(("--name", name) if name else ())),
         environment={**ours, **(variables or {})},
         answers=lambda: answers(f"{api}/work_pools/{pool}"),
     )
 
 
 def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = None) -> Service:
-    """A Ray head that takes jobs at its dashboard's port; the two ports after that are its too."""
+    """A Ray head that takes jobs at its dashboard's port."""
     command = (
         program("ray", "pip install -c constraints.txt 'ray[data,default,train]'"),
         "start", "--head", "--block", "--node-ip-address", HERE, "--port", str(port),
         "--dashboard-host", HERE, "--dashboard-port", str(dashboard), "--disable-usage-stats",
-        # Their usual ones belong to whichever other Ray runs on this machine.
-        "--dashboard-agent-listen-port", str(dashboard + 1),
-        "--ray-client-server-port", str(dashboard + 2),
+        # Any ports: beside another Ray on its usual ones the head would take no jobs.
+        "--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(dashboard + 1),
     )  # fmt: skip
+    # A job's command is 'python': the one that has all that is installed here.
+    variables = {"PATH": search_path(BIN), **(variables or {})}
     return Service(
-        "ray-head", command, dashboard, dict(variables or {}), "/api/version",
+        "ray-head", command, dashboard, variables, "/api/version",
         address=f"http://{HERE}:{dashboard}",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import json
+import platform
 import secrets
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -190,7 +191,11 @@ class Team:
             return stack.prefect_server(folder / "prefect", ports.prefect)
         everything = self.variables([*names, *self.running()])
         if name == "prefect-worker":
-            return stack.prefect_worker(folder / "worker", self.prefect_api, POOL, everything)
+            # Another team's worker on this machine has another name, for it has another server.
+            worker = f"{platform.node()}-{ports.prefect}"
+            return stack.prefect_worker(
+                folder / "worker", self.prefect_api, POOL, everything, worker
+            )
         # Ray's own address is for its clients, not for itself.
         outside = {k: v for k, v in everything.items() if not k.startswith("RAY_")}
         return stack.ray_head(ports.ray, ports.dashboard, outside | self._ray_variables())

@@ -144,7 +144,7 @@ def runs():
 
 
 def free_ports() -> Ports:
-    # A Ray head takes the two ports after its dashboard's as well.
+    # A Ray head takes the port after its dashboard's as well.
     names = ("s3", "postgres", "mlflow", "prefect", "ray", "dashboard")
     return Ports(**{name: free_port() for name in names})
 
