@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CLIP ?=
 
-.PHONY: help setup demo test check ci fuzz chaos nano learn codec bench clean
+.PHONY: help setup up down demo test check ci fuzz chaos nano learn codec bench clean
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -19,6 +19,12 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 setup: $(READY) ## install into .venv and fetch the small weights (quick the second time)
+
+up: $(READY) ## the services of a team on this machine, without Docker (docs/how_to/run_the_services.md)
+	$(BIN)/flashlips up
+
+down: $(READY) ## end them; data stays
+	$(BIN)/flashlips down
 
 demo: $(READY) ## the main job end to end; CLIP=my.mp4 adds personalise and sync of that person
 	$(BIN)/flashlips demo $(if $(CLIP),--clip "$(CLIP)")

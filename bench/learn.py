@@ -12,7 +12,6 @@ FLASHLIPS_CLIPS or --clips. Run it again after an interruption: finished parts a
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -206,7 +205,7 @@ def main() -> None:
     quiet()
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--clips", type=Path, default=Path(os.environ.get("FLASHLIPS_CLIPS", "")))
+    parser.add_argument("--clips", type=Path, default=settings().clips or Path())
     parser.add_argument("--only", nargs="*", default=["nano", "personalise", "sound"])
     parser.add_argument("--people", nargs="*", default=list(CLIPS))
     parser.add_argument("--heard", nargs="*", default=[*LONG, "synthetic"])

@@ -360,7 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
-    parser.add_argument("--clips", type=Path, default=os.environ.get("FLASHLIPS_CLIPS"))
+    parser.add_argument("--clips", type=Path, default=settings().clips)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child-memory", nargs=2, type=Path, help=argparse.SUPPRESS)

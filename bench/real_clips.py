@@ -196,7 +196,7 @@ def row(report: SyncReport, found: Looked, sound: Path, shake: float) -> dict[st
 def main() -> None:
     quiet()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=Path, default=os.environ.get("FLASHLIPS_CLIPS"))
+    parser.add_argument("--clips", type=Path, default=settings().clips)
     parser.add_argument("--columns", type=int, default=8, help="of a contact sheet")
     parser.add_argument("--seed", type=int, default=0, help="of who says what")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="file names")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,7 @@ def main() -> None:
     quiet()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", type=Path, default=Path("runs/learn"))
-    parser.add_argument("--clips", type=Path, default=os.environ.get("FLASHLIPS_CLIPS"))
+    parser.add_argument("--clips", type=Path, default=settings().clips)
     parser.add_argument("--quick", action="store_true", help="silent for two seconds only")
     args = parser.parse_args()
     report: dict[str, Any] = {"wanted": {"motion": WANTED}, "quick": args.quick, "clips": {}}

@@ -37,11 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for add in (
         _preprocess, _train, _sync, _faces, _personalise, _evaluate, _compare, _data, _demo, _nano,
-        _codec, _export, _weights, _tracking, _submit,
+        _codec, _export, _weights, _tracking, _submit, _services,
     ):  # fmt: skip
         add(verbs)
-    verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
-    verb.set_defaults(run=_run_settings)
     return parser
 
 
@@ -251,6 +249,20 @@ def _submit(verbs: argparse._SubParsersAction) -> None:
     verb.set_defaults(run=_run_submit)
 
 
+def _services(verbs: argparse._SubParsersAction) -> None:
+    verb = verbs.add_parser("up", help="start the services of a team on this machine")
+    verb.add_argument("--only", default="", metavar="NAME,...", help="and what these need")
+    verb.set_defaults(run=_run_up)
+    verb = verbs.add_parser("down", help="end what 'up' started; data stays")
+    verb.set_defaults(run=_run_down)
+    verb = verbs.add_parser("doctor", help="check services, weights, GPU and disk")
+    verb.add_argument("--only", default="", metavar="NAME,...", help="some of the checks")
+    verb.add_argument("--json", action="store_true", help="for programs")
+    verb.set_defaults(run=_run_doctor)
+    verb = verbs.add_parser("settings", help="print where things run and which variable changes it")
+    verb.set_defaults(run=_run_settings)
+
+
 # -- verbs: work ------------------------------------------------------------------------------
 
 
@@ -419,6 +431,36 @@ def _run_send(a: argparse.Namespace) -> int:
         print(f"{'stays' if why else 'sent'}\t{folder}\t{why}".rstrip())
         stays += bool(why)
     return 1 if stays else 0
+
+
+def _run_up(a: argparse.Namespace) -> int:
+    from flows.operate import up
+
+    text, well = up(_names(a.only), _say)
+    print(text)
+    return 0 if well else 1
+
+
+def _run_down(a: argparse.Namespace) -> None:
+    from flows.operate import down
+
+    print(down(_say))
+
+
+def _run_doctor(a: argparse.Namespace) -> int:
+    from flows.operate import doctor
+
+    text, well = doctor(_names(a.only), a.json)
+    print(text)
+    return 0 if well else 1
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _run_settings(a: argparse.Namespace) -> None:

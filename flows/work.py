@@ -18,6 +18,7 @@ from core.errors import InputError
 from core.shards import Shards, read_manifest
 from core.storage import Place
 from flows.console import Console
+from infra.metrics import meter, metered
 from infra.settings import REPO, settings
 from infra.trackers import History
 
@@ -65,15 +66,17 @@ def add_sidecar(
 
 
 def _told(console: Console | None) -> Callable[[Any], None]:
-    """Shows the progress of preprocessing."""
-    console = console or Console()
-    return lambda p: console.bar(
-        "preprocess",
-        p.done,
-        p.total,
-        math.nan if p.left_s is None else p.left_s,
-        f"clip {p.done} of {p.total}  {p.frames_per_s:.0f} frames/s",
-    )
+    """Shows the progress of preprocessing, to Prometheus too where a port is named."""
+    console, counted = console or Console(), meter(settings())
+
+    def tell(p: Any) -> None:
+        if counted is not None:
+            counted.preprocessed(p)
+        left = math.nan if p.left_s is None else p.left_s
+        note = f"clip {p.done} of {p.total}  {p.frames_per_s:.0f} frames/s"
+        console.bar("preprocess", p.done, p.total, left, note)
+
+    return tell
 
 
 def train_recipe(
@@ -88,7 +91,7 @@ def train_recipe(
 ) -> CheckpointRef:
     """Shards -> one stage's checkpoint; resumes, and skips what is finished."""
     console, store = console or Console(), settings().store()
-    tracker = History(out, tracker)
+    tracker = metered(History(out, tracker), recipe.stage, settings())
     if engine == "ray":
         from training.ray_job import train_on_ray
 

@@ -70,13 +70,13 @@ class Process:
     @property
     def pid(self) -> int:
         """Of the running process; 0 when it does not run."""
-        with suppress(OSError, ValueError, KeyError, psutil.Error):
-            note = read_json(self._note)
-            process = psutil.Process(note["pid"])
+        pid, began = self._noted()
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
             # A number that another process has got since is not ours.
-            same = abs(process.create_time() - note["began"]) < 1.0
+            same = abs(process.create_time() - began) < 1.0
             if same and process.status() != psutil.STATUS_ZOMBIE:
-                return process.pid
+                return pid
         return 0
 
     @property
@@ -89,14 +89,7 @@ class Process:
             return bool(self.pid)
         if not service.health:
             return is_open(service.port)
-        try:
-            url = f"http://{HERE}:{service.port}{service.health}"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError as error:
-            return error.code in (401, 403)  # it is up, and wants to know who asks
-        except OSError:
-            return False
+        return answers(f"http://{HERE}:{service.port}{service.health}")
 
     def start(self) -> Process:
         """Starts it, unless it runs, and waits until it answers.
@@ -106,6 +99,7 @@ class Process:
         """
         if self.pid:
             return self.wait()
+        self.stop()  # what it started may have outlived it and hold its port
         if self.service.port and is_open(self.service.port):
             raise InputError(
                 f"port {self.service.port} of {self.service.name} is taken by another program; end "
@@ -143,16 +137,53 @@ class Process:
             time.sleep(0.1)
         return self
 
-    def stop(self, at_once: bool = False) -> None:
-        """Ends it and all that it started: asked first, killed when it stays (or ``at_once``)."""
-        pid = self.pid
-        if pid:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-            _signal(family, signal.SIGKILL if at_once else signal.SIGTERM)
-            _, alive = psutil.wait_procs(family, timeout=POLITE_S)
-            _signal(alive, signal.SIGKILL)
-            psutil.wait_procs(alive, timeout=POLITE_S)
+    def stop(self, at_once: bool = False) -> bool:
+        """Ends it and all that it started: asked first, killed when it stays (or ``at_once``).
+
+        Returns:
+            Whether there was something to end.
+        """
+        family = self._family()
+        _signal(family, signal.SIGKILL if at_once else signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=POLITE_S)
+        _signal(alive, signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=POLITE_S)
         self._note.unlink(missing_ok=True)
+        return bool(family)
+
+    def _noted(self) -> tuple[int, float]:
+        """Process id and when it began, in seconds since 1970; (0, 0) when it was not started."""
+        with suppress(OSError, ValueError, KeyError):
+            note = read_json(self._note)
+            return int(note["pid"]), float(note["began"])
+        return 0, 0.0
+
+    def _family(self) -> list[psutil.Process]:
+        """The process, all below it, and what is left of its session where it is gone itself."""
+        pid, began = self._noted()
+        if not pid:
+            return []
+        found: list[psutil.Process] = []
+        if self.pid:
+            found = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                # A session keeps its number from others for as long as a process of it is there.
+                ours = os.getsid(process.pid) == pid and process.create_time() > began - 1.0
+                if ours and process not in found:
+                    found.append(process)
+        return found
+
+
+def answers(url: str, timeout_s: float = 5.0) -> bool:
+    """Whether a page is there, or is there for whoever has a password."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
+    except OSError:
+        return False
 
 
 def is_open(port: int) -> bool:

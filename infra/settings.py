@@ -1,10 +1,12 @@
 """Where things run: the only reader of environment variables in the project.
 
-What to run is a recipe; where to run is here. Every variable starts with ``FLASHLIPS_``.
+What to run is a recipe; where to run is here. Variables of ours start with ``FLASHLIPS_``; those of
+Ray, Prefect and Amazon's S3 keep their names.
 """
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import warnings
@@ -15,6 +17,7 @@ from pathlib import Path
 from core.errors import InputError
 from core.storage import S3, Place, place
 from core.weights import Store
+from infra.addresses import Ports, hidden, ports
 
 REPO = Path(__file__).resolve().parent.parent
 VARIABLES = {
@@ -30,7 +33,15 @@ VARIABLES = {
     "work": "FLASHLIPS_WORK",
     "frame_cache": "FLASHLIPS_FRAME_CACHE",
     "cluster": "RAY_ADDRESS",
+    "bucket": "FLASHLIPS_BUCKET",
+    "s3_key": "AWS_ACCESS_KEY_ID",
+    "s3_secret": "AWS_SECRET_ACCESS_KEY",
+    "prefect_api": "PREFECT_API_URL",
+    "metrics_port": "FLASHLIPS_METRICS_PORT",
+    "ports": "FLASHLIPS_PORTS",
+    "clips": "FLASHLIPS_CLIPS",
 }
+OF_TESTS = ("FLASHLIPS_SHARED", "FLASHLIPS_DATASETS")
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "DO_NOT_TRACK": "1",
@@ -75,7 +86,13 @@ class Settings:
         frame_cache: folder where training unpacks shards; None unpacks them in memory.
         cluster: address of a running Ray; "" (or "local") starts one here. Ray sets it inside a
             submitted job.
-        s3: how ``s3://`` places are reached; credentials are the usual AWS variables'.
+        s3: how ``s3://`` places are reached.
+        bucket: of that server, for artifacts and for doctor to write to; "" for none.
+        s3_key, s3_secret: credentials; libraries read them from the same variables.
+        prefect_api: address of Prefect's API; "" lets a flow bring a server of its own.
+        metrics_port: where a run shows its numbers to Prometheus; 0 shows none.
+        ports: where ``flashlips up`` puts services.
+        clips: folder of real clips that measurements in ``bench`` use; None for none.
     """
 
     weights: tuple[Path, ...] = (REPO / "weights",)
@@ -88,6 +105,13 @@ class Settings:
     frame_cache: Path | None = None
     cluster: str = ""
     s3: S3 = field(default_factory=S3)
+    bucket: str = ""
+    s3_key: str = field(default="", repr=False)
+    s3_secret: str = field(default="", repr=False)
+    prefect_api: str = ""
+    metrics_port: int = 0
+    ports: Ports = field(default_factory=Ports)
+    clips: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
@@ -104,10 +128,20 @@ class Settings:
                 f"{VARIABLES['mlflow_uri']}={self.tracking!r}: must be an address such as "
                 "sqlite:///runs/mlflow.db or http://host:5000"
             )
-        if self.s3.endpoint and not self.s3.endpoint.startswith(("http://", "https://")):
+        _web("s3_endpoint", self.s3.endpoint, "http://host:9000")
+        _web("prefect_api", self.prefect_api, "http://host:4200/api")
+        if not 0 <= self.metrics_port < 65536:
             raise InputError(
-                f"{VARIABLES['s3_endpoint']}={self.s3.endpoint!r}: must be an address such as "
-                "http://host:9000"
+                f"{VARIABLES['metrics_port']}={self.metrics_port}: must be a port, or 0 for none"
+            )
+        if "/" in self.bucket:
+            raise InputError(
+                f"{VARIABLES['bucket']}={self.bucket!r}: must be a bucket's name, without s3://"
+            )
+        if bool(self.s3_key) != bool(self.s3_secret):
+            raise InputError(
+                f"{VARIABLES['s3_key']} and {VARIABLES['s3_secret']} come together: set both or "
+                "neither"
             )
         if self.s3.patience_s < 0:
             raise InputError(f"{VARIABLES['s3_patience']}={self.s3.patience_s}: must be 0 or more")
@@ -135,20 +169,27 @@ class Settings:
         return place(text, self.s3)
 
     def describe(self) -> list[dict[str, str]]:
-        """One row a setting: name, value, the variable that changes it."""
+        """One row a setting: name, value, the variable that changes it; secrets are hidden."""
         values = {
             "weights": os.pathsep.join(str(folder) for folder in self.weights),
             "runs": str(self.runs),
-            "mlflow_uri": self.mlflow_uri,
+            "mlflow_uri": hidden(self.mlflow_uri),
             "workers": str(self.workers),
             "threads": str(self.threads),
             "gpus": "one where there are any" if self.gpus is None else str(self.gpus),
             "backend": self.backend,
-            "s3_endpoint": self.s3.endpoint or "Amazon S3",
+            "s3_endpoint": hidden(self.s3.endpoint) or "Amazon S3",
             "s3_patience": f"{self.s3.patience_s:g} s",
             "work": str(self.s3.work),
             "frame_cache": str(self.frame_cache or "in memory"),
-            "cluster": self.cluster or "here",
+            "cluster": hidden(self.cluster) or "here",
+            "bucket": self.bucket or "none",
+            "s3_key": "***" if self.s3_key else "not set",
+            "s3_secret": "***" if self.s3_secret else "not set",
+            "prefect_api": hidden(self.prefect_api) or "one for each flow",
+            "metrics_port": str(self.metrics_port or "off"),
+            "ports": str(self.ports),
+            "clips": str(self.clips or "none"),
         }
         return [
             {"name": name, "value": value, "variable": VARIABLES[name]}
@@ -166,7 +207,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         InputError: a variable has a value that can't be used.
     """
     env = os.environ if environment is None else environment
-    cache = env.get(VARIABLES["frame_cache"], "")
+    cache, clips = (env.get(VARIABLES[name], "") for name in ("frame_cache", "clips"))
     extra = [text for text in env.get(VARIABLES["weights"], "").split(os.pathsep) if text]
     return Settings(
         weights=(REPO / "weights", *(Path(text).expanduser() for text in extra)),
@@ -184,6 +225,13 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             # Absolute, because Ray's workers stand in another folder.
             work=Path(env.get(VARIABLES["work"], "") or "runs/work").expanduser().resolve(),
         ),
+        bucket=env.get(VARIABLES["bucket"], "").removeprefix("s3://").rstrip("/"),
+        s3_key=env.get(VARIABLES["s3_key"], ""),
+        s3_secret=env.get(VARIABLES["s3_secret"], ""),
+        prefect_api=env.get(VARIABLES["prefect_api"], ""),
+        metrics_port=_whole(env, "metrics_port", 0),
+        ports=ports(env.get(VARIABLES["ports"], ""), VARIABLES["ports"]),
+        clips=Path(clips).expanduser() if clips else None,
     )
 
 
@@ -219,6 +267,29 @@ def ray_token(environment: Mapping[str, str] | None = None) -> str:
         raise InputError(
             f"RAY_AUTH_TOKEN_PATH={path}: {error.strerror}; name the file with the cluster's token"
         ) from error
+
+
+def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Variables that start as ours do and are none of ours, each with the likely one."""
+    ours = [*VARIABLES.values(), *OF_TESTS]
+    found = []
+    for name in sorted(os.environ if environment is None else environment):
+        if name.startswith("FLASHLIPS_") and name not in ours:
+            near = difflib.get_close_matches(name, ours, 1)
+            found.append(f"{name} (is it {near[0]}?)" if near else name)
+    return found
+
+
+def search_path(first: Path) -> str:
+    """Where programs are looked for, with a folder before all others."""
+    return os.pathsep.join([str(first), os.environ.get("PATH", os.defpath)])
+
+
+def _web(name: str, address: str, example: str) -> None:
+    if address and not address.startswith(("http://", "https://")):
+        raise InputError(
+            f"{VARIABLES[name]}={hidden(address)!r}: must be an address such as {example}"
+        )
 
 
 def _cluster(env: Mapping[str, str]) -> str:

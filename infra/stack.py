@@ -9,11 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import InputError
-from infra.services import HERE, Service
+from infra.services import HERE, Service, answers
+from infra.settings import search_path
 
 BIN = Path(sys.executable).parent
 BUCKET = "flashlips"
@@ -53,8 +55,17 @@ def has_postgres() -> bool:
     return all(shutil.which(name) for name in ("initdb", "postgres"))
 
 
-def postgres(folder: Path, port: int) -> Service:
-    """PostgreSQL with its data in ``folder``, made when it is empty; local trust, no network."""
+def postgres(folder: Path, port: int, password: str = "") -> Service:
+    """PostgreSQL with its data in ``folder``, made when it is empty; it listens on this machine.
+
+    Args:
+        folder: of the data.
+        port: where it listens.
+        password: asked of everybody, where the folder is made now; "" lets everybody here in.
+
+    Raises:
+        InputError: it is not installed, or the folder can't be set up.
+    """
     remedy = "install PostgreSQL (apt-get install postgresql) and put its bin folder on PATH"
     server, initdb = program("postgres", remedy), program("initdb", remedy)
     root = os.geteuid() == 0
@@ -62,37 +73,51 @@ def postgres(folder: Path, port: int) -> Service:
         folder.mkdir(parents=True, exist_ok=True)
         if root:  # PostgreSQL refuses to be run by root
             shutil.chown(folder, POSTGRES)
-        made = subprocess.run(
-            [initdb, "-D", str(folder), "-U", POSTGRES, "-A", "trust", "-E", "UTF8"],
-            capture_output=True, text=True, user=POSTGRES if root else None, cwd="/",
-        )  # fmt: skip
-        if made.returncode:
-            said = made.stderr.strip().splitlines()
-            raise InputError(f"PostgreSQL can't be set up in {folder}: {said[-1:]}")
+        _init(initdb, folder, password, POSTGRES if root else None)
     return Service(
         "postgres",
         (server, "-D", str(folder), "-p", str(port), "-h", HERE, "-k", ""),
         port,
-        answers=lambda: _lets_in(port),
+        answers=lambda: _lets_in(port, password),
         user=POSTGRES,
         address=postgres_uri(port),
     )
 
 
-def _lets_in(port: int) -> bool:
+def _init(initdb: str, folder: Path, password: str, user: str | None) -> None:
+    """Makes a database's folder."""
+    with tempfile.NamedTemporaryFile("w", prefix="flashlips-") as file:  # only its owner reads it
+        file.write(password + "\n")
+        file.flush()
+        if user:
+            shutil.chown(file.name, user)
+        how = ["-A", "scram-sha-256", "--pwfile", file.name] if password else ["-A", "trust"]
+        made = subprocess.run(
+            [initdb, "-D", str(folder), "-U", POSTGRES, "-E", "UTF8", *how],
+            capture_output=True, text=True, user=user, cwd="/",
+        )  # fmt: skip
+    if made.returncode:
+        said = made.stderr.strip().splitlines() or ["it said nothing"]
+        advice = f"; user {user} must be able to enter the folders above it" if user else ""
+        raise InputError(f"PostgreSQL can't be set up in {folder}: {said[-1]}{advice}")
+
+
+def _lets_in(port: int, password: str) -> bool:
     """Whether PostgreSQL answers; after a crash its port is open long before."""
     # Imported here: only teams have it.
     import psycopg
 
     try:
-        psycopg.connect(host=HERE, port=port, user=POSTGRES, connect_timeout=5).close()
+        psycopg.connect(
+            host=HERE, port=port, user=POSTGRES, password=password or None, connect_timeout=5
+        ).close()
     except psycopg.OperationalError:
         return False
     return True
 
 
 def postgres_uri(port: int, database: str = POSTGRES) -> str:
-    """SQLAlchemy's address of a database."""
+    """SQLAlchemy's address of a database; its password is the client's ``PGPASSWORD``."""
     return f"postgresql+psycopg://{POSTGRES}@{HERE}:{port}/{database}"
 
 
@@ -107,8 +132,11 @@ def mlflow(database: str, artifacts: str, port: int, variables: Mapping[str, str
     """
     command = (
         sys.executable, "-m", "mlflow", "server", "--host", HERE, "--port", str(port),
-        "--backend-store-uri", database, "--artifacts-destination", artifacts, "--workers", "1",
+        "--workers", "1",
     )  # fmt: skip
+    # Not arguments, which everybody may read: a database's address may hold a password.
+    stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
+    variables = {**stores, **variables}
     return Service("mlflow", command, port, variables, "/health", address=f"http://{HERE}:{port}")
 
 
@@ -134,20 +162,36 @@ def prefect_server(folder: Path, port: int) -> Service:
         "prefect-server",
         (sys.executable, "-m", "prefect", "server", "start", "--host", HERE, "--port", str(port)),
         port,
-        {"PREFECT_HOME": str(folder)},
+        # The pages ask the address that they are told here, not the one they came from.
+        {"PREFECT_HOME": str(folder), "PREFECT_UI_API_URL": f"http://{HERE}:{port}/api"},
         "/api/health",
         address=f"http://{HERE}:{port}",
     )
 
 
 def prefect_worker(
-    folder: Path, api: str, pool: str = "local", variables: Mapping[str, str] | None = None
+    folder: Path,
+    api: str,
+    pool: str = "local",
+    variables: Mapping[str, str] | None = None,
+    name: str = "",
 ) -> Service:
-    """A process worker of a pool; runs what deployments ask for in processes of its own."""
+    """A process worker of a pool; runs what deployments ask for in processes of its own.
+
+    Args:
+        folder: of Prefect's own files.
+        api: address of the server's API.
+        pool: made by the worker when it is missing; up once the server knows it.
+        variables: for the flows.
+        name: of the worker, which takes up what one of that name left; "" is this machine's.
+    """
+    # Flows' own lines go to the server, which the project's quiet level would keep from it.
+    ours = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "INFO"}
     return Service(
         "prefect-worker",
-        (sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"),
-        environment={"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, **(variables or {})},
+        (sys.executable, "-m", "flows.worker", "--pool", pool, *(("--name", name) if name else ())),
+        environment={**ours, **(variables or {})},
+        answers=lambda: answers(f"{api}/work_pools/{pool}"),
     )
 
 
@@ -157,12 +201,12 @@ def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = No
         program("ray", "pip install -c constraints.txt 'ray[data,default,train]'"),
         "start", "--head", "--block", "--node-ip-address", HERE, "--port", str(port),
         "--dashboard-host", HERE, "--dashboard-port", str(dashboard), "--disable-usage-stats",
-        # Any port: beside another Ray on its usual one the head would take no jobs.
-        "--dashboard-agent-listen-port", "0",
+        # Any ports: beside another Ray on its usual ones the head would take no jobs.
+        "--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(dashboard + 1),
     )  # fmt: skip
     # A job's command is 'python': the one that has all that is installed here.
-    path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
+    variables = {"PATH": search_path(BIN), **(variables or {})}
     return Service(
-        "ray-head", command, dashboard, {"PATH": path, **(variables or {})}, "/api/version",
+        "ray-head", command, dashboard, variables, "/api/version",
         address=f"http://{HERE}:{dashboard}",
     )  # fmt: skip

@@ -38,6 +38,7 @@ class Progress:
     Attributes:
         done, total: inputs. frames: frames kept in this run so far.
         frames_per_s: of this run. left_s: seconds left, by the inputs' sizes; None at the start.
+        row: of the input that was finished last; None at the start.
     """
 
     done: int
@@ -45,6 +46,7 @@ class Progress:
     frames: int
     frames_per_s: float
     left_s: float | None
+    row: ledger.Row | None = None
 
     def __str__(self) -> str:
         left = "" if self.left_s is None else f", {self.left_s:.0f} s left"
@@ -224,8 +226,9 @@ class Run:
         assert len(place) == len(todo), "two inputs of one id, neither a duplicate"
         for parts in self._parts([entries[i].clip for i in todo], chain, engine):
             i = place[parts[0].input]
-            states[i] = self._finish(entries[i], parts)
-            clock.tick(i, sum(int(p.clip.facts.get("frames", 0)) for p in parts if not p.clip.drop))
+            finished = self._finish(entries[i], parts)
+            states[i] = finished
+            clock.tick(i, finished.row)
         done = [state for state in states if state is not None]
         assert len(done) == len(entries), "inputs were lost on the way"
         self._close(done)
@@ -345,18 +348,19 @@ class _Clock:
         self.total, self.done = len(sizes), len(sizes) - len(todo)
         self.spent, self.frames, self.tell = 0, 0, tell
         self.start = time.perf_counter()
-        self._say()
+        self._say(None)
 
-    def tick(self, index: int, frames: int) -> None:
+    def tick(self, index: int, row: ledger.Row) -> None:
         self.spent += self.sizes[index]
         self.left -= self.sizes[index]
         self.done += 1
-        self.frames += frames
-        self._say()
+        self.frames += row.frames
+        self._say(row)
 
-    def _say(self) -> None:
+    def _say(self, row: ledger.Row | None) -> None:
         if self.tell is None:
             return
         seconds = max(1e-6, time.perf_counter() - self.start)
         left = seconds / self.spent * self.left if self.spent else None
-        self.tell(Progress(self.done, self.total, self.frames, self.frames / seconds, left))
+        speed = self.frames / seconds
+        self.tell(Progress(self.done, self.total, self.frames, speed, left, row))
