@@ -13,6 +13,7 @@ import pytest
 from core.shards import read_manifest
 from preprocessing import ledger
 from preprocessing.run import preprocess
+from tests.integration.ray_nodes import head, join
 
 REPO = Path(__file__).parents[2]
 
@@ -27,7 +28,6 @@ def result(out: Path) -> tuple:
 @pytest.mark.timeout(1800)
 def test_a_node_removed_in_mid_run(tmp_path, video, cheap, monkeypatch):
     import ray
-    from ray.cluster_utils import Cluster
 
     for i in range(10):
         video(tmp_path / "raw" / f"{i}.mp4", seed=i)
@@ -40,9 +40,9 @@ def test_a_node_removed_in_mid_run(tmp_path, video, cheap, monkeypatch):
     monkeypatch.setenv("CHEAP_CALLS", str(tmp_path / "calls"))
     monkeypatch.setenv("RAY_health_check_period_ms", "1000")
     monkeypatch.setenv("RAY_health_check_failure_threshold", "20")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = head(cpus=1)
     try:
-        other = cluster.add_node(num_cpus=1)
+        other = join(cluster, cpus=1)
         ray.init(address=cluster.address, log_to_driver=False)
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
         assert len(nodes) == 2
