@@ -128,6 +128,9 @@ class Settings:
                 f"{VARIABLES['mlflow_uri']}={self.tracking!r}: must be an address such as "
                 "sqlite:///runs/mlflow.db or http://host:5000"
             )
+        self._check_services()
+
+    def _check_services(self) -> None:
         _web("s3_endpoint", self.s3.endpoint, "http://host:9000")
         _web("prefect_api", self.prefect_api, "http://host:4200/api")
         if not 0 <= self.metrics_port < 65536:

@@ -12,6 +12,7 @@ import pytest
 from core.errors import InputError
 from core.weights import Store
 from infra import ray_cluster
+from tests.integration.ray_nodes import head, join
 from tests.training import dummy
 from training.ray_job import local_ray, train_on_ray
 
@@ -30,13 +31,12 @@ def shards(tmp_path_factory):
 def cluster():
     """A head that runs no work and one node of one CPU; a driver that has joined them."""
     import ray
-    from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPO))
-        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        found = head(cpus=0)
         try:
-            found.add_node(num_cpus=1)
+            join(found, cpus=1)
             ray.init(address=found.address, log_to_driver=False)
             yield found
         finally:
@@ -132,7 +132,7 @@ def test_evaluation_says_what_is_missing(cluster, tmp_path, monkeypatch):
 def test_a_node_that_joins_in_time_is_used(cluster, shards, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(ray_cluster, "JOINING_S", 120.0)  # a busy machine starts a node slowly
     before = len(ray_cluster.nodes())
-    joins = threading.Timer(3.0, cluster.add_node, kwargs={"num_cpus": 2})
+    joins = threading.Timer(3.0, join, (cluster, 2))
     joins.start()
     card = train(shards, tmp_path / "out", threads=2)
     joins.join()

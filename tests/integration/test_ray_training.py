@@ -11,22 +11,12 @@ import psutil
 import pytest
 
 from core.weights import Store
+from tests.integration.ray_nodes import head, join
 from tests.integration.test_train_chaos import PAUSE_S, RECIPE, STEPS, losses, same
 from tests.training import dummy
 from training.ray_job import train_on_ray
 
 REPO = Path(__file__).parents[2]
-
-
-def join(cluster, tries: int = 3):
-    """A node of one CPU; Ray itself waits 30 seconds, which a busy machine may not keep."""
-    for left in reversed(range(tries)):
-        try:
-            return cluster.add_node(num_cpus=1)
-        except Exception:
-            if not left:
-                raise
-    raise AssertionError
 
 
 def of_workers(nodes: list, pids: Path) -> list:
@@ -44,7 +34,6 @@ def of_workers(nodes: list, pids: Path) -> list:
 def test_a_node_removed_in_mid_run(tmp_path, monkeypatch):
     """Three nodes have room for one worker each, so at least one of two is not on the head."""
     import ray
-    from ray.cluster_utils import Cluster
 
     shards = dummy.write_clips(tmp_path / "shards")
     pids = tmp_path / "pids"
@@ -55,9 +44,9 @@ def test_a_node_removed_in_mid_run(tmp_path, monkeypatch):
         "RAY_health_check_failure_threshold": "20",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = head(cpus=1)
     try:
-        others = [join(cluster), join(cluster)]
+        others = [join(cluster, cpus=1), join(cluster, cpus=1)]
         ray.init(address=cluster.address, log_to_driver=False)
         recipe, store = dummy.recipe(**RECIPE), Store(())
         calm, out = tmp_path / "calm", tmp_path / "out"
