@@ -15,7 +15,7 @@ from infra import metrics
 from infra.metrics import Meter, metered
 from infra.services import free_port
 from infra.settings import Settings, settings
-from infra.trackers import JsonlTracker
+from infra.trackers import History
 from preprocessing import ledger
 from preprocessing.run import Progress
 
@@ -72,7 +72,7 @@ def test_a_run_of_preprocessing_can_be_scraped(port, source, tmp_path):
 
 
 def test_a_training_run_s_numbers_are_shown_and_passed_on(port, tmp_path):
-    tracker = metered(JsonlTracker(tmp_path), "reconstruction", settings())
+    tracker = metered(History(tmp_path), "reconstruction", settings())
     tracker.params({"steps": 3})
     values = {"loss/l1": 0.5, "loss/total": 1.5, "samples_per_s": 8.0, "held_out.error": 0.25}
     tracker.metrics(values, 20)
@@ -83,12 +83,11 @@ def test_a_training_run_s_numbers_are_shown_and_passed_on(port, tmp_path):
     assert found[("flashlips_training_samples_per_s", stage)] == 8.0
     assert found[("flashlips_training_step", stage)] == 20
     assert found[("flashlips_training_held_out", "metric=held_out.error", stage)] == 0.25
-    assert '"loss/l1": 0.5' in (tmp_path / "metrics.jsonl").read_text()
-    assert "steps" in (tmp_path / "params.json").read_text()
+    assert '"loss/l1": 0.5' in (tmp_path / History.FILE).read_text()
 
 
 def test_it_is_off_unless_a_port_is_named(tmp_path):
-    tracker = JsonlTracker(tmp_path)
+    tracker = History(tmp_path)
     assert metrics.meter(Settings()) is None
     assert metered(tracker, "reconstruction", Settings()) is tracker
 
