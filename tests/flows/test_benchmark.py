@@ -70,8 +70,11 @@ def test_somebody_elses_videos_are_measured_and_compared(workers, clips, tmp_pat
     assert missing.get("fid")
     assert "fid" not in bright["values"]
     results = [str(tmp_path / f"r-{name}") for name in ("bright", "dark")]
-    assert main(["compare", *results, "--out", str(tmp_path / "both")]) == 0
-    assert "dark against bright" in (tmp_path / "both" / "report.html").read_text()
+    ablate = ["--ablate", "light=0.98,0.6"]
+    assert main(["compare", *results, "--out", str(tmp_path / "both"), *ablate]) == 0
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "Each system less bright" in page
+    assert "Ablation: light" in page
     assert (tmp_path / "r-bright" / "report.html").read_text().count("<video") == 2
     tracked_as_one_evaluation({"bright": bright, "dark": dark})
 
