@@ -16,14 +16,17 @@ from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Heads, Pair, VideoBenchmark, find
 from evaluation.comparison import compare
 from evaluation.metrics.speed import Speed, speed
+from evaluation.published import published
+from evaluation.published.runs import SETTINGS, reference_runs
 from evaluation.scores import Scores
 from evaluation.video_numbers import judged
 from evaluation.video_report import FILE, ends, read_result, result, write
 from evaluation.video_run import Progress, edit, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
-from flows.tracking import parent_run
+from flows.tracking import RUN, parent_run
 from infra.settings import settings
+from infra.trackers import NullTracker
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
 """Numbers by which videos are called worst and best: the first that was measured, then any."""
@@ -231,7 +234,10 @@ def _track(found: dict[str, Any], page: Path, out: Path) -> None:
     benchmark, data = found["benchmark"], found["manifest"]["hash"]
     tags = {"benchmark": benchmark, "data": data, "stage": "evaluate"}
     folder = settings().runs / "evaluations" / f"{benchmark}-{data}"
+    new = not (folder / RUN).exists()
     parent = parent_run(folder, f"evaluate {benchmark}", tags)
+    if new:
+        _track_published(parent, benchmark)
     whose = {"system": found["system"], "complete": str(found["complete"]).lower()}
     with parent.child(found["system"], tags | whose) as child:
         child.metrics({k: v for k, v in found["values"].items() if v is not None}, 0)
@@ -239,3 +245,11 @@ def _track(found: dict[str, Any], page: Path, out: Path) -> None:
             child.artifact(out / name)
         child.artifact(page)
     parent.close()
+
+
+def _track_published(parent: NullTracker, benchmark: str) -> None:
+    """What papers print in the benchmark's setting, as children that say so."""
+    setting = SETTINGS.get(benchmark.partition("@")[0])
+    for run in reference_runs([row for row in published() if row.setting == setting]):
+        with parent.child(run.name, run.tags) as child:
+            child.metrics(run.values, 0)

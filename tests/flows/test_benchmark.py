@@ -13,6 +13,7 @@ import pytest
 from core.media.video import VideoWriter
 from core.testing import talking_frame
 from evaluation.benchmarks.pairs import Heads, find
+from evaluation.published import MARK
 from flows.cli import main
 from infra.settings import settings
 
@@ -87,9 +88,9 @@ def runs():
 
 
 def children():
-    """Runs of systems, by system."""
+    """Runs of measured systems, by system."""
     below = [run for run in runs() if "mlflow.parentRunId" in run.data.tags]
-    return {run.data.tags["system"]: run for run in below if "system" in run.data.tags}
+    return {run.data.tags["system"]: run for run in below if "mark" not in run.data.tags}
 
 
 def tracked_as_one_evaluation(results):
@@ -101,6 +102,9 @@ def tracked_as_one_evaluation(results):
         assert child.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
         known = {k: v for k, v in results[name]["values"].items() if v is not None}
         assert child.data.metrics == pytest.approx(known)
+    papers = [run for run in runs() if run.data.tags.get("mark") == MARK]
+    assert any(run.data.tags["system"].startswith("FlashLips") for run in papers)
+    assert all(name.startswith("published/") for run in papers for name in run.data.metrics)
 
 
 def test_questions_that_cannot_be_answered_are_one_sentence(clips, tmp_path, capsys):
