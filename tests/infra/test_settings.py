@@ -173,11 +173,11 @@ def test_a_misspelt_variable_is_found():
     ]
 
 
-# Who hands the environment on to a child process, and the one that chooses a backend for itself.
+# Who hands the environment on to a child process, and those that set a variable for a library.
 PASS_ON = {
     "preprocessing/guard.py", "infra/services.py", "flows/operate.py", "bench/same_numerics.py",
 }  # fmt: skip
-CHOOSES = {"bench/sync.py"}
+CHOOSES = {"bench/sync.py", "infra/ray_jobs.py"}
 
 
 def test_nothing_else_reads_the_environment():
@@ -217,7 +217,9 @@ def environment_uses(code: str) -> set[str]:
 def is_environment(node: ast.AST) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.module == "os" and any(a.name in ("environ", "getenv") for a in node.names)
-    return isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")
+    if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+        return False
+    return node.value.id == "os" and node.attr in ("environ", "environb", "getenv")
 
 
 @pytest.mark.parametrize(
