@@ -118,6 +118,14 @@ class Remote:
             return []
         return sorted(f["name"].rpartition("/")[2] for f in found if f["type"] == "file")
 
+    def folders(self) -> list[str]:
+        """Names of the prefixes directly below this one, sorted."""
+        try:
+            found = _tried(self, lambda s3: s3.ls(self.url, detail=True, refresh=True))
+        except FileNotFoundError:
+            return []
+        return sorted(f["name"].rpartition("/")[2] for f in found if f["type"] == "directory")
+
     def unlink(self, missing_ok: bool = False) -> None:
         """Removes the object."""
         try:
@@ -171,6 +179,13 @@ def names(folder: Place) -> list[str]:
     if isinstance(folder, Remote):
         return folder.names()
     return sorted(p.name for p in folder.glob("*") if p.is_file())
+
+
+def folders(folder: Place) -> list[str]:
+    """Names of the folders directly below a folder, sorted; none when it is not there."""
+    if isinstance(folder, Remote):
+        return folder.folders()
+    return sorted(p.name for p in folder.glob("*") if p.is_dir())
 
 
 def size(file: Place) -> int | None:

@@ -75,6 +75,11 @@ def _train(verbs: argparse._SubParsersAction) -> None:
     verb.add_argument(
         "--parent", action="append", default=[], type=Path, help="checkpoint to start from"
     )
+    verb.add_argument(
+        "--keep", metavar="PLACE",
+        help="s3://bucket/prefix or folder that states and checkpoint are copied to, and fetched "
+        "from when --out is empty",
+    )  # fmt: skip
     verb.add_argument("--engine", choices=("local", "ray"), default="local")
     verb.set_defaults(run=_run_train)
 
@@ -270,7 +275,8 @@ def _run_train(a: argparse.Namespace) -> None:
     from flows.work import train_stage
 
     shards = _places(a.shards) if a.shards else None
-    print(train_stage(a.recipe, tuple(a.settings), shards, a.parent, a.out, a.engine))
+    keep = _places([a.keep])[0] if a.keep else None
+    print(train_stage(a.recipe, tuple(a.settings), shards, a.parent, a.out, a.engine, keep))
 
 
 def _run_sync(a: argparse.Namespace) -> None:

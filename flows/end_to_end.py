@@ -50,7 +50,8 @@ def report(key: str, recipe: str, overrides: list[str], shards: str, system: str
     from flows.measure import evaluate_system
 
     job = load_job(recipe, overrides)
-    with gpu(), child_run(folder_of(job), job.name, "evaluate") as tracker:
+    tags = run_tags("flashlips", "evaluate", recipes.sha(job), data_hash(Path(shards)))
+    with gpu(), child_run(folder_of(job), job.name, "evaluate", tags) as tracker:
         page = evaluate_system(
             Path(shards), Path(system), folder_of(job) / "report",
             title=f"FlashLips {job.name}", tracker=tracker, most_clips=job.measured,
@@ -76,8 +77,9 @@ def end_to_end(recipe: str = "flows.recipes:demo", overrides: tuple[str, ...] = 
 
     settings_ = list(overrides)
     job, console = load_job(recipe, settings_), Console()
+    tags = {**run_tags("flashlips", "all", recipes.sha(job)), "job": job.name}
     folder = folder_of(job)
-    parent = parent_run(folder, job.name, {"job": job.name})
+    parent = parent_run(folder, job.name, tags)
     steps = len(job.stages) + 3
 
     def say(number: int, text: str) -> None:

@@ -84,6 +84,7 @@ def train_recipe(
     engine: Engine = "local",
     tracker: Tracker | None = None,
     console: Console | None = None,
+    keep: Place | None = None,
 ) -> CheckpointRef:
     """Shards -> one stage's checkpoint; resumes, and skips what is finished."""
     console, store = console or Console(), settings().store()
@@ -92,11 +93,11 @@ def train_recipe(
         from training.ray_job import train_on_ray
 
         return train_on_ray(
-            recipe, shards, parents, out, store, tracker, console.training, settings().workers
+            recipe, shards, parents, out, store, tracker, console.training, settings().workers, keep
         )
     from training.job import train_here
 
-    return train_here(recipe, shards, parents, out, store, tracker, console.training)
+    return train_here(recipe, shards, parents, out, store, tracker, console.training, keep)
 
 
 def train_stage(
@@ -106,14 +107,22 @@ def train_stage(
     parents: Sequence[Path],
     out: Path,
     engine: Engine = "local",
+    keep: Place | None = None,
 ) -> Path:
-    """``flashlips train``: one recipe by name."""
+    """``flashlips train``: one recipe by name, as a run of its own; ``keep`` as ``train_here``."""
+    # Imported here: the other verbs need no tracking.
+    from flows.tracking import parent_run
+    from infra.mlflow_tracker import run_tags
+
     recipe = recipes.override(recipes.load(recipe_name), overrides)
     cards = [read_card(parent) for parent in parents]
     if shards is None:
         raise InputError(f"recipe {recipe_name} needs --shards: a folder made by 'preprocess'")
     by_stage = {card.stage: card for card in cards}
-    return Path(train_recipe(recipe, shards, by_stage, out, engine).uri)
+    tags = run_tags(recipe.system, recipe.stage, recipes.sha(recipe), data_hash(shards))
+    with parent_run(out, f"{recipe.system} {recipe.stage}", tags) as tracker:
+        made = train_recipe(recipe, shards, by_stage, out, engine, tracker, keep=keep)
+    return Path(made.uri)
 
 
 def train_chain(

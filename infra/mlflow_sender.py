@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.settings import quiet
+from infra.mlflow_client import Refused, is_final, one_line
 from infra.spool import Op, Outbox, left
 
 LOG = logging.getLogger(__name__)
@@ -26,45 +26,6 @@ ROWS = 500  # MLflow refuses more than 1000 numbers a call
 PARAMS = 100  # and more than 100 parameters
 EVERY_S = 5.0  # a call costs some 10 ms: seldom enough to be free, often enough to watch
 AGAIN_S = 15.0
-TIMEOUT_S = 30
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
-
-
-class Refused(Exception):
-    """It makes no sense to send it again."""
-
-
-def load() -> None:
-    """Imports MLflow, where everybody imports, and tells its client to give up soon.
-
-    Ours is the loop that tries again.
-    """
-    quiet()
-    from mlflow import MlflowClient  # noqa: F401 - it takes seconds
-    from mlflow import environment_variables as variables
-
-    for variable, value in (
-        (variables.MLFLOW_HTTP_REQUEST_TIMEOUT, TIMEOUT_S),
-        (variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 0),
-        (variables.MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT, True),
-    ):
-        if not variable.is_set():
-            variable.set(value)
-
-
-def connect(uri: str, runs: Path) -> Any:
-    """An ``MlflowClient``."""
-    load()
-    from mlflow import MlflowClient
-
-    if uri.startswith("sqlite:"):
-        runs.mkdir(parents=True, exist_ok=True)  # sqlite makes files, not folders
-    return MlflowClient(tracking_uri=uri)
-
-
-def one_line(error: object) -> str:
-    """The first line of what an error says."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 class Sender:
@@ -104,7 +65,7 @@ class Sender:
         try:
             getattr(self, f"_{op['op']}")(op)
         except Exception as error:
-            if not _final(error):
+            if not is_final(error):
                 raise
             LOG.warning("tracking: %s of a run was refused: %s", op["op"], one_line(error))
             self._outbox.refuse(op, one_line(error))
@@ -112,10 +73,13 @@ class Sender:
     def _start(self, op: Op) -> None:
         with _alone(self._outbox.folder.parent):
             found = self._find(op)
-            if found:
-                self._client.update_run(found, status="RUNNING")
+            if found is not None:
+                run_id = found.info.run_id
+                # What this tells may be older than an end that another process told.
+                if op["at"] >= (found.info.end_time or 0):
+                    self._client.update_run(run_id, status="RUNNING")
                 for name, value in op["tags"].items():
-                    self._client.set_tag(found, name, value)
+                    self._client.set_tag(run_id, name, value)
             elif op["join"]:
                 raise ConnectionError(f"the process that began run {op['run']} has not sent it yet")
             else:
@@ -125,24 +89,24 @@ class Sender:
                 made = self._client.create_run(
                     self._group(op), start_time=op["at"], run_name=op["name"], tags=tags
                 )
-                found = made.info.run_id
-        self.runs[op["run"]] = found
+                run_id = made.info.run_id
+        self.runs[op["run"]] = run_id
 
-    def _find(self, op: Op) -> str:
-        """MLflow's id of a run by its key, which may be that id itself; "" when there is none."""
+    def _find(self, op: Op) -> Any:
+        """A run by its key, which may be MLflow's id itself; None when there is none."""
         group = self._client.get_experiment_by_name(op["experiment"])
         if group is None:
-            return ""
+            return None
         where = f"tags.`{KEY}` = '{op['run']}'"
         found = self._client.search_runs([group.experiment_id], where, max_results=1)
         if found:
-            return str(found[0].info.run_id)
+            return found[0]
         try:
-            return str(self._client.get_run(op["run"]).info.run_id)
+            return self._client.get_run(op["run"])
         except Exception as error:
-            if not _final(error):
+            if not is_final(error):
                 raise
-            return ""
+            return None
 
     def _group(self, op: Op) -> str:
         group = self._client.get_experiment_by_name(op["experiment"])
@@ -249,17 +213,6 @@ def merged(ops: Iterable[tuple[Op, int]]) -> Iterator[tuple[Op, int]]:
         last = op, end
     if last is not None:
         yield last
-
-
-def _final(error: Exception) -> bool:
-    """Whether MLflow itself said no, and would say it again."""
-    if isinstance(error, Refused | FileNotFoundError):
-        return True
-    from mlflow.exceptions import MlflowException
-
-    # Words of a proxy in between come without MLflow's JSON, as an "API request" that failed.
-    said = isinstance(error, MlflowException) and not str(error).startswith("API request")
-    return said and error.error_code in REFUSALS
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from core.contracts import Numbers
-from infra.mlflow_sender import Background, Sender, connect, load, send_left
+from infra.mlflow_client import connect, load
+from infra.mlflow_sender import Background, Sender, send_left
 from infra.settings import REPO, Settings
 from infra.spool import Op, Outbox
 from infra.trackers import NullTracker, Status, clean, flatten

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from core.checkpoint import WEIGHTS
 from core.clip import content_hash
 from core.storage import SCHEME, Place
-from infra.mlflow_sender import connect, one_line
+from infra.mlflow_client import connect, one_line
 from infra.settings import Settings
 
 LOG = logging.getLogger(__name__)

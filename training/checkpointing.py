@@ -225,14 +225,18 @@ def save_best(
     (folder / CARD).unlink(missing_ok=True)
     with atomic(folder / WEIGHTS) as part:
         save_file(copies, part)
-    write_json(folder / "best.json", dict(about))
+    write_json(folder / "best.json", {**about, "weights": content_hash(folder / WEIGHTS)})
 
 
 def best_of(out: Path, who: Identity) -> dict[str, Any] | None:
     """What ``save_best`` was last told in this very run."""
     path = out / BEST / "best.json"
     about = read_json(path) if path.exists() else None
-    return about if isinstance(about, dict) and about.get("identity") == who.sha else None
+    if not isinstance(about, dict) or about.get("identity") != who.sha:
+        return None
+    weights = path.with_name(WEIGHTS)  # killed between the two, they don't belong together
+    whole = weights.exists() and content_hash(weights) == about["weights"]
+    return about if whole else None
 
 
 def finish_best(ref: CheckpointRef, who: Identity) -> None:

@@ -19,13 +19,14 @@ from core.errors import InputError
 from core.files import room_in
 from core.sample import SCHEMA_VERSION
 from core.shards import Shards, read_manifest
-from core.storage import absolute
+from core.storage import Place, absolute
 from core.weights import Store
 from infra.settings import settings
 from models import SYSTEMS
 from models.system import Stage, load_system
 from training import checkpointing, optim, reading
 from training.alone import alone
+from training.keeping import Keeper
 from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
 from training.memory import check_memory
 from training.recipe import TrainRecipe
@@ -43,6 +44,7 @@ class Job:
         parents: checkpoints by stage. One under the recipe's own stage gives the first weights.
         out: checkpoint folder to write; resumable states lie in it until the stage is finished.
         store: pretrained weights.
+        keep: a second place for the states and the checkpoint, such as a bucket.
     """
 
     recipe: TrainRecipe
@@ -50,6 +52,7 @@ class Job:
     parents: Mapping[str, CheckpointRef]
     out: Path
     store: Store
+    keep: Place | None = None
 
     def absolute(self) -> Job:
         """The same with absolute paths: a worker may stand in another folder."""
@@ -63,7 +66,8 @@ class Job:
             if isinstance(self.shards, Sequence)
             else absolute(self.shards)
         )
-        return Job(self.recipe, shards, parents, self.out.resolve(), store)
+        keep = None if self.keep is None else absolute(self.keep)
+        return Job(self.recipe, shards, parents, self.out.resolve(), store, keep)
 
 
 def find_stage(recipe: TrainRecipe) -> Stage:
@@ -133,11 +137,32 @@ def run_stage(job: Job, watch: Watch, threads: int) -> None:
     a run that is in ``job.out`` already, and trains nothing when that one finished the stage.
     """
     with room_in(job.out), alone(job.out):
-        if not optim.agree(known(job) is not None):
-            _train(job, watch, threads)
+        who = checkpointing.identity(job.recipe, read_manifest(job.shards).hash(), job.parents)
+        keeper = Keeper(job.out, job.keep if optim.rank() == 0 else None, who)
+        if not _begun(keeper):
+            return
+        try:
+            if not optim.agree(known(job) is not None):
+                _train(job, watch, threads, keeper)
+        finally:
+            keeper.wait()
+        keeper.finish()
 
 
-def _train(job: Job, watch: Watch, threads: int) -> None:
+def _begun(keeper: Keeper) -> bool:
+    """Whether the first worker could begin to keep; it says why not, the others just end."""
+    wrong: InputError | None = None
+    try:
+        keeper.begin()
+    except InputError as error:
+        wrong = error
+    begun = bool(optim.agree(wrong is None))
+    if wrong is not None:
+        raise wrong
+    return begun
+
+
+def _train(job: Job, watch: Watch, threads: int, keeper: Keeper) -> None:
     recipe = job.recipe
     stage = find_stage(recipe)
     manifest = read_manifest(job.shards)
@@ -156,7 +181,7 @@ def _train(job: Job, watch: Watch, threads: int) -> None:
             settings().frame_cache,
         )
         who = checkpointing.identity(recipe, manifest.hash(), job.parents)
-        outcome = Loop(objective, clips, recipe, job.out, who, watch).fit()
+        outcome = Loop(objective, clips, recipe, job.out, who, watch, keeper.state).fit()
         if optim.rank() == 0:
             ref = CheckpointRef(
                 uri=str(job.out),
@@ -210,6 +235,7 @@ def train_here(
     store: Store,
     tracker: Tracker | None = None,
     progress: Progress = no_progress,
+    keep: Place | None = None,
 ) -> CheckpointRef:
     """Trains a stage in this process, without Ray; resumes, and skips what is finished.
 
@@ -221,14 +247,16 @@ def train_here(
         store: pretrained weights.
         tracker: where numbers go.
         progress: told of steps, losses and seconds left while it runs.
+        keep: a second place for states and checkpoint; an empty ``out`` begins with what is there.
 
     Raises:
-        InputError: shards, parents or recipe don't fit together.
+        InputError: shards, parents or recipe don't fit together, or ``keep`` stays away at the
+            start or at the end.
     """
-    job = Job(recipe, shards, parents, out, store)
+    job = Job(recipe, shards, parents, out, store, keep)
     check(job)
     done = known(job)
-    if done is not None:
+    if done is not None and keep is None:
         log.info("%s is finished: %s", recipe.stage, out)
         return done
     tracker = tracker or NoTracker()

@@ -102,6 +102,7 @@ class Loop:
         out: folder for resumable states and pictures.
         who: identity of the run; states of another one are not resumed.
         watch: console and tracker.
+        saved: told of each state that is on disk.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Loop:
         out: Path,
         who: Identity,
         watch: Watch,
+        saved: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         check_terms(objective, recipe)
         self.objective, self.data, self.recipe = objective, data, recipe
@@ -125,7 +127,7 @@ class Loop:
         live = checkpointing.named_tensors(objective.trainable())
         params = checkpointing.named_parameters(objective.trainable())
         self.run = Run(live, Ema(live, recipe.ema), optim.make_optimizer(params, recipe), params)
-        self._saver = Saver(out, who)
+        self._saver = Saver(out, who, saved)
         self._bad = 0
         self._terms_since: list[dict[str, float]] = []
         self._recent: list[dict[str, float]] = []

@@ -16,6 +16,7 @@ from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
 from core.shards import Shards
+from core.storage import Place
 from core.weights import Store
 from infra.placement import Ask, Node, share
 from infra.settings import quiet, settings
@@ -54,7 +55,7 @@ def local_ray(cpus: int = 0) -> Iterator[None]:
         yield
 
 
-def train_on_ray(
+def train_on_ray(  # noqa: PLR0913 - train_here's, and how many
     recipe: TrainRecipe,
     shards: Shards,
     parents: Mapping[str, CheckpointRef],
@@ -63,6 +64,7 @@ def train_on_ray(
     tracker: Tracker | None = None,
     progress: Progress = no_progress,
     workers: int = 1,
+    keep: Place | None = None,
 ) -> CheckpointRef:
     """Trains a stage on Ray Train; with one worker the weights are those of ``train_here``.
 
@@ -73,10 +75,10 @@ def train_on_ray(
         InputError: shards, parents or recipe don't fit together, or Ray has no room for the
             workers.
     """
-    job = Job(recipe, shards, parents, out, store).absolute()
+    job = Job(recipe, shards, parents, out, store, keep).absolute()
     check(job, workers)
     done = known(job)
-    if done is not None:
+    if done is not None and keep is None:
         log.info("%s is finished: %s", recipe.stage, out)
         return read_card(out)
     tracker = tracker or NoTracker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from training import checkpointing, optim
@@ -14,10 +15,13 @@ class Saver:
 
     Args:
         out: checkpoint folder. who: identity of the run.
+        saved: told of each state that is on disk.
     """
 
-    def __init__(self, out: Path, who: Identity) -> None:
-        self._out, self._who = out, who
+    def __init__(
+        self, out: Path, who: Identity, saved: Callable[[Path], None] = lambda folder: None
+    ) -> None:
+        self._out, self._who, self._saved = out, who, saved
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
@@ -31,7 +35,7 @@ class Saver:
 
     def _write(self, state: checkpointing.State) -> None:
         try:
-            checkpointing.write_state(self._out, state, self._who)
+            self._saved(checkpointing.write_state(self._out, state, self._who))
         except Exception as error:  # noqa: BLE001 - told on the training thread
             self._error = error
 

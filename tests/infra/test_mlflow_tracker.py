@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from infra import mlflow_sender
+from infra import mlflow_client, mlflow_sender
 from infra.mlflow_tracker import (
     MlflowTracker,
     attach,
@@ -32,7 +32,7 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def client(where: Settings) -> mlflow.MlflowClient:
-    return mlflow_sender.connect(where.mlflow_uri, where.runs)
+    return mlflow_client.connect(where.mlflow_uri, where.runs)
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +198,34 @@ def test_the_next_run_in_the_folder_sends_what_the_last_one_left(where, client, 
     experiment = client.get_experiment_by_name("flashlips").experiment_id
     (found,) = client.search_runs([experiment], "tags.stage = 'left'")
     assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+def test_a_job_that_ended_while_mlflow_was_away_has_ended(where, client, away, parent):
+    """Each task opens the job's run again; what they left is sent after the job's own end."""
+    away.mode = "away"
+    job = open_tracker(where, "job", {"stage": "ended"})
+    task = open_tracker(where, "job", resume=job.ref.key)
+    task.child("task").close()
+    task.leave()
+    job.close()
+    away.mode = "well"
+    assert [why for _, why in send_spooled(where)] == ["", ""]
+    experiment = client.get_experiment_by_name("flashlips").experiment_id
+    (found,) = client.search_runs([experiment], "tags.stage = 'ended'")
+    assert found.info.status == "FINISHED"
+
+
+def test_a_stage_whose_process_died_is_marked(where, client, parent):
+    job = open_tracker(where, "job", {"stage": "died"})
+    stage = job.child("stage", {"stage": "died below"})
+    stage.metrics({"loss": 1.0}, 0)
+    job.flush()
+    job._background.stop()
+    job._outbox._holder.close()  # what the system does at a process's end
+    assert [why for _, why in send_spooled(where)] == [""]
+    assert client.get_run(stage.run_id).info.status == "KILLED"
+    assert client.get_run(job.run_id).info.status == "RUNNING", "it may go on in another process"
+    assert list(send_spooled(where)) == []
 
 
 def test_what_mlflow_refuses_holds_nothing_up(parent, where, client):

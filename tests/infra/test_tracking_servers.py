@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from infra.mlflow_sender import KEY, connect
+from infra.mlflow_client import connect
+from infra.mlflow_sender import KEY
+from infra.settings import Settings
 from tests.infra.team import serving
+from tests.infra.test_registry import walk
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STEPS = 200
@@ -54,8 +57,8 @@ print("DONE")
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("team")) as process:
+def mlflow():
+    with serving() as process:
         yield process
 
 
@@ -65,6 +68,10 @@ def reached(path: Path, run: subprocess.Popen) -> None:
         assert run.poll() is None, "the run ended early"
         assert time.monotonic() < end, f"{path.name} was not reached"
         time.sleep(0.05)
+
+
+def test_registered_models_on_a_server(mlflow, tmp_path):
+    walk(Settings(runs=tmp_path / "runs", tracking=mlflow.service.address), tmp_path)
 
 
 @pytest.mark.parametrize("end", ["close", "kill", "never up"])

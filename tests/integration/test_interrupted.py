@@ -23,7 +23,8 @@ def command(shards, out):
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(shards, tmp_path):
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(shards, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
     subprocess.run(command(shards, tmp_path / "whole"), check=True, capture_output=True)
     process = subprocess.Popen(
         command(shards, tmp_path / "cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
