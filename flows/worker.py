@@ -28,6 +28,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
 from core.errors import InputError
@@ -36,6 +37,11 @@ from infra.settings import quiet
 POOL = "local"
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Variable of a flow run's process and of all that it starts."""
+RUNNER = "/prefect/runner/"
+"""Where the scripts of Prefect lie that prepare a run and then become ``prefect.engine``."""
+ENDED_BADLY = (StateType.PENDING, StateType.RUNNING, StateType.CRASHED)
+STOPPED = "Execution was aborted by a termination signal."
+"""What Prefect says of a run that was asked to end, as all are when a machine is shut down."""
 WORKER = "prefect.worker.name"
 """Label that a worker gives the runs it takes."""
 
@@ -89,23 +95,32 @@ def hand_out(
 ) -> list[FlowRun]:
     """Schedules the runs that a dead worker had, as far as their processes are dead too.
 
+    Also those that were asked to end with it. Others that crashed would crash again.
+
     Args:
         client: of Prefect's server.
         pool: work pool.
         worker: its name.
         elsewhere: it ran on a machine that is gone, so that none of its processes lives.
     """
-    going = FlowRunFilterState(
-        type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
-    )
-    runs = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=going),
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-    )
     alive = set() if elsewhere else living()
-    dead = [run for run in runs if run.labels.get(WORKER) == worker and str(run.id) not in alive]
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(ENDED_BADLY)))
+        ),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+    )
+    dead = [
+        run
+        for run in runs
+        if run.labels.get(WORKER) == worker
+        and str(run.id) not in alive
+        and run.state is not None
+        and (run.state.type != StateType.CRASHED or run.state.message == STOPPED)
+    ]
     for run in dead:
-        state = Scheduled(message=f"its process died with worker {worker}; it goes on from there")
+        state = Scheduled(message=f"its process ended with worker {worker}; it goes on from there")
         client.set_flow_run_state(run.id, state, force=True)
     return dead
 
@@ -119,7 +134,7 @@ def living() -> set[str]:
     found = set()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if any("prefect" in word for word in process.cmdline()[:4]):
+            if any(w.startswith("prefect.") or RUNNER in w for w in process.cmdline()[1:5]):
                 found.add(process.environ().get(RUN_ID, ""))
     return found - {""}
 
