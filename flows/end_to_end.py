@@ -11,6 +11,7 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from core import recipe as recipes
 from core.checkpoint import CARD, CheckpointRef
 from core.files import read_json
 from flows.artifacts import show_shards
@@ -21,6 +22,7 @@ from flows.recipes import MainJob, load_job
 from flows.tracking import child_run, parent_run
 from flows.train import train_into
 from flows.work import data_hash, needed
+from infra.mlflow_tracker import run_tags
 from infra.settings import settings
 
 
