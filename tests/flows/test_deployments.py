@@ -198,6 +198,15 @@ class TestTeam:
         assert states == ["Cached", "Completed"], "the cached result named what was gone"
         assert contents(out) == calm
 
+    def test_schedules_make_runs(self, client):
+        def scheduled() -> set[str]:
+            runs = [run for run in client.read_flow_runs() if run.auto_scheduled]
+            names = {d.id: d.name for d in client.read_deployments()}
+            return {names[run.deployment_id] for run in runs}
+
+        until(lambda: scheduled() >= {"chain", "weekly"})
+        assert scheduled() == {"chain", "weekly"}
+
     def test_a_persons_error_is_one_sentence(self, team, client, tmp_path):
         run = team.ended(client, team.run(tmp_path / "nowhere", tmp_path / "out"))
         assert run.state.is_failed()
