@@ -14,14 +14,18 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.utilities.callables import parameter_schema
 
 from core import recipe as recipes
 from core.shards import read_manifest
+from flows.orchestration import GPU, gpu
 from flows.train import chain
 from infra import stack
 from infra.services import HERE, Process, free_port
@@ -206,6 +210,17 @@ class TestTeam:
 
         until(lambda: scheduled() >= {"chain", "weekly"})
         assert scheduled() == {"chain", "weekly"}
+
+    def test_work_on_a_gpu_waits_for_the_one_before(self, client, monkeypatch):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        with gpu(), gpu():
+            pass  # nobody made the limit: nothing to wait for
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=GPU, limit=1))
+        with gpu(), pytest.raises(TimeoutError), concurrency(GPU, timeout_seconds=2, strict=True):
+            pass
+        with concurrency(GPU, timeout_seconds=60, strict=True):
+            pass
 
     def test_a_persons_error_is_one_sentence(self, team, client, tmp_path):
         run = team.ended(client, team.run(tmp_path / "nowhere", tmp_path / "out"))
