@@ -17,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from core.errors import InputError
 from core.storage import S3, Remote
+from infra.addresses import hidden
 from infra.doctor import LIMIT_S, Row
-from infra.settings import VARIABLES, Settings, hidden
+from infra.settings import VARIABLES, Settings
 
 TRY_S = LIMIT_S - 1.0
 """Below the check's own limit, so that the server's name stands in the row."""

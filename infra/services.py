@@ -114,7 +114,8 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **_as(self.service.user),
+                # Only root may become another.
+                user=self.service.user or None if os.geteuid() == 0 else None,
             )
         began = psutil.Process(process.pid).create_time()
         write_json(self._note, {"pid": process.pid, "began": began})
@@ -199,11 +200,6 @@ def free_port() -> int:
         probe.bind((HERE, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _as(user: str) -> dict[str, str]:
-    """Arguments of ``Popen`` for another user, where this process may become one."""
-    return {"user": user} if user and os.geteuid() == 0 else {}
 
 
 def _signal(processes: list[psutil.Process], number: int) -> None:

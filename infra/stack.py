@@ -5,16 +5,19 @@ A function gives one service from its folder and port; nothing is started here.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core.errors import InputError
-from infra.services import HERE, Service, answers
+from infra.services import HERE, Service
 from infra.settings import search_path
 
 BIN = Path(sys.executable).parent
@@ -181,18 +184,32 @@ def prefect_worker(
     Args:
         folder: of Prefect's own files.
         api: address of the server's API.
-        pool: made by the worker when it is missing; up once the server knows it.
+        pool: made by the worker when it is missing; up once the server has heard from a worker.
         variables: for the flows.
         name: of the worker, which takes up what one of that name left; "" is this machine's.
     """
+    made = datetime.now(UTC)
     # Flows' own lines go to the server, which the project's quiet level would keep from it.
     ours = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "INFO"}
     return Service(
         "prefect-worker",
         (sys.executable, "-m", "flows.worker", "--pool", pool, *(("--name", name) if name else ())),
         environment={**ours, **(variables or {})},
-        answers=lambda: answers(f"{api}/work_pools/{pool}"),
+        answers=lambda: _waits(api, pool, made),
     )
+
+
+def _waits(api: str, pool: str, since: datetime) -> bool:
+    """Whether the server has heard from a worker of the pool since then."""
+    asked = urllib.request.Request(
+        f"{api}/work_pools/{pool}/workers/filter", b"{}", {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
+            heard = [worker["last_heartbeat_time"] for worker in json.load(answer)]
+    except OSError:
+        return False
+    return any(datetime.fromisoformat(text) > since for text in heard if text)
 
 
 def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = None) -> Service:

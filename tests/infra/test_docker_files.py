@@ -65,6 +65,13 @@ def test_ports_are_those_of_up_and_open_to_this_machine_only(services):
                 assert host == "localhost" or port in known[host], (name, value)
 
 
+def test_the_how_to_names_each_port(services):
+    text = (REPO / "docs/how_to/run_the_services.md").read_text()
+    opened = {m.split(":")[1] for s in services.values() for m in s.get("ports", [])}
+    missing = [port for port in opened if port not in text]
+    assert not missing
+
+
 def test_variables_are_known_to_the_settings(services):
     known = {*VARIABLES.values(), *QUIET, *OTHERS, *stack.s3_variables("", "", "")}
     for name, service in services.items():

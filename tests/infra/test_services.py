@@ -255,6 +255,7 @@ def test_a_failure_leaves_what_runs_and_says_what_to_do(runs, running, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_whole_team_is_up_works_and_is_gone(runs, monkeypatch):
     ours = Team(runs)
     rows = ours.up((), lambda line: None)
