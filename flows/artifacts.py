@@ -20,9 +20,9 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 
-from core.files import read_json
 from core.storage import Place
-from flows.tracking import RUN
+from flows.tracking import key_in
+from infra.mlflow_tracker import id_of
 from infra.settings import settings
 
 LOG = logging.getLogger(__name__)
@@ -98,9 +98,12 @@ def show_tracked(folder: Path) -> None:
     """A link to the run in MLflow; how to open it, where MLflow is a file.
 
     Args:
-        folder: of the job, which holds the run's id (see ``flows.tracking``).
+        folder: of the job, which holds the run's key (see ``flows.tracking``).
     """
-    run, where = read_json(folder / RUN)["run_id"], settings().mlflow_uri
+    where = settings().mlflow_uri
+    run = id_of(settings(), key_in(folder))
+    if not run:
+        return
     if where.startswith(("http://", "https://")):
         create_link_artifact(f"{where.rstrip('/')}/#/runs/{run}", "MLflow", "mlflow")
         return

@@ -231,9 +231,8 @@ def _players(found: dict[str, Any], folder: Path) -> dict[str, bytes]:
 
 def _track(found: dict[str, Any], page: Path, out: Path) -> None:
     """In MLflow: one run for each benchmark's work, below it a child for each system measured."""
-    benchmark, data = found["benchmark"], found["manifest"]["hash"]
-    tags = {"benchmark": benchmark, "data": data, "stage": "evaluate"}
-    folder = settings().runs / "evaluations" / f"{benchmark}-{data}"
+    benchmark, folder = found["benchmark"], job_of(found)
+    tags = {"benchmark": benchmark, "data": found["manifest"]["hash"], "stage": "evaluate"}
     new = not (folder / RUN).exists()
     parent = parent_run(folder, f"evaluate {benchmark}", tags)
     if new:
@@ -245,6 +244,11 @@ def _track(found: dict[str, Any], page: Path, out: Path) -> None:
             child.artifact(out / name)
         child.artifact(page)
     parent.close()
+
+
+def job_of(found: dict[str, Any]) -> Path:
+    """Folder of the run that all systems on a benchmark's work share (see ``flows.tracking``)."""
+    return settings().runs / "evaluations" / f"{found['benchmark']}-{found['manifest']['hash']}"
 
 
 def _track_published(parent: NullTracker, benchmark: str) -> None:

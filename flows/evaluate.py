@@ -12,8 +12,11 @@ from prefect.states import Completed, Failed
 from core.checkpoint import CARD
 from core.files import read_json, write_json
 from flows.artifacts import show_text, show_tracked
+from flows.benchmark import job_of
 from flows.measure import system_at
 from flows.orchestration import SAFE, Reference, gpu, key_of, once, plainly, reference
+from infra import registry
+from infra.settings import settings
 
 ACCEPTED = "accepted.json"
 
@@ -22,10 +25,10 @@ ACCEPTED = "accepted.json"
 def measure(key: str, name: str, benchmark: str, clips: str, system: str, out: str) -> Reference:
     """Edits the benchmark's videos and measures them; finished videos are kept."""
     from evaluation.video_report import FILE
-    from flows.benchmark import evaluate_videos
+    from flows.benchmark import Work, evaluate_videos
 
     with gpu():
-        evaluate_videos(benchmark, Path(clips), Path(out), Path(system), system=name)
+        evaluate_videos(benchmark, Path(clips), Path(out), Work(Path(system), system=name))
     return reference(Path(out) / FILE)
 
 
@@ -43,7 +46,8 @@ def weekly(
     The newest finished checkpoint of each system is measured on the benchmark and compared, video
     by video, with the checkpoint accepted last. Where a number got worse beyond the 95 % interval
     of the paired difference the run fails and names it; the accepted checkpoint stays. Otherwise
-    the newest becomes the accepted one.
+    the newest becomes the accepted one. In MLflow's registry the newest is the ``challenger`` of
+    its model, the accepted one the ``champion``.
 
     Args:
         systems: Folder with a folder for each system, as train writes them.
@@ -62,8 +66,9 @@ def weekly(
     for name, checkpoint in found.items():
         folder = Path(out) / name / benchmark.replace("@", "-")
         page = scores(name, checkpoint, benchmark, clips, folder)
-        show_tracked(page.parent)
+        show_tracked(job_of(read_json(page)))
         line, sentence = judged(folder, page, accept)
+        remember(name, checkpoint, benchmark, accepted=not sentence)
         lines.append(f"{name}: {line}")
         worse += [f"{name} got worse on {benchmark}: {sentence}"] if sentence else []
     show_text("verdict", "\n".join(f"- {line}" for line in lines))
@@ -133,6 +138,15 @@ def judged(folder: Path, page: Path, accept: bool = False) -> tuple[str, str]:
         return f"worse: {found.sentence()}{notes}", found.sentence() + notes
     write_json(known, {"checkpoint": new})
     return (f"worse and accepted: {found.sentence()}" if found.worse else "not worse") + notes, ""
+
+
+def remember(name: str, checkpoint: Path, benchmark: str, accepted: bool) -> None:
+    """Registers a checkpoint as its model's challenger, and as champion where it was accepted."""
+    # Nothing of this code's revision: an old checkpoint evaluated again is no new version.
+    tags = {"system": name, "stage": "all", "cards": mark(checkpoint), "benchmark": benchmark}
+    made = registry.register(settings(), name, checkpoint, tags)
+    if made is not None and accepted:
+        registry.promote(settings(), name, made.number)
 
 
 def _done(text: str) -> Any:

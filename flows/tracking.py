@@ -20,9 +20,14 @@ def parent_run(folder: Path, name: str, tags: Mapping[str, str] | None = None) -
     known = folder / RUN
     if not known.exists():
         write_json(known, {"key": uuid.uuid4().hex})
+    return open_tracker(settings(), name, tags, resume=key_in(folder))
+
+
+def key_in(folder: Path) -> str:
+    """Key of a job's run; "" where none was begun."""
+    known = folder / RUN
     # Older ones hold MLflow's id, which stands for a key as well.
-    key = next(iter(read_json(known).values()))
-    return open_tracker(settings(), name, tags, resume=key)
+    return str(next(iter(read_json(known).values()))) if known.exists() else ""
 
 
 @contextmanager

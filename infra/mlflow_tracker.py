@@ -18,12 +18,14 @@ from typing import Any
 
 from core.contracts import Numbers
 from infra.mlflow_client import connect, load
-from infra.mlflow_sender import Background, Sender, send_left
+from infra.mlflow_sender import KEY, Background, Sender, send_left
 from infra.settings import REPO, Settings
 from infra.spool import Op, Outbox
 from infra.trackers import NullTracker, Status, clean, flatten
 
-__all__ = ["MlflowTracker", "NullTracker", "RunRef", "attach", "open_tracker", "send_spooled"]
+__all__ = [
+    "MlflowTracker", "NullTracker", "RunRef", "attach", "id_of", "open_tracker", "send_spooled",
+]  # fmt: skip
 
 LOG = logging.getLogger(__name__)
 EXPERIMENT = "flashlips"
@@ -181,6 +183,20 @@ def send_spooled(settings: Settings, everything: bool = False) -> Iterator[tuple
     client = _client(settings.mlflow_uri, settings.runs)
     address = "" if everything else settings.mlflow_uri
     return send_left(_spool(settings.runs), client, address)
+
+
+def id_of(settings: Settings, key: str, experiment: str = EXPERIMENT) -> str:
+    """MLflow's id of a run by its key; "" while MLflow does not have it.
+
+    Raises:
+        Exception: MLflow does not answer.
+    """
+    client = connect(settings.mlflow_uri, settings.runs)
+    group = client.get_experiment_by_name(experiment)
+    if group is None:
+        return ""
+    found = client.search_runs([group.experiment_id], f"tags.`{KEY}` = '{key}'", max_results=1)
+    return str(found[0].info.run_id) if found else ""
 
 
 def run_tags(system: str, stage: str, recipe_sha: str, data: str = "") -> dict[str, str]:

@@ -6,9 +6,13 @@ import os
 import shutil
 
 from core.files import read_json, write_json
-from flows.evaluate import ACCEPTED, judged, mark, newest, weekly
+from flows.evaluate import ACCEPTED, judged, mark, newest, remember, weekly
+from flows.tracking import key_in, parent_run
 from flows.train import chain
 from flows.work import NANO
+from infra import registry
+from infra.mlflow_tracker import id_of
+from infra.settings import settings
 from tests.evaluation.test_regression import result, videos
 
 PAGE = "scores.json"
@@ -73,3 +77,26 @@ def test_flows_with_nothing_to_do_end_at_once_and_say_so(tmp_path):
     ended = chain.fn(str(tmp_path / "shards"))
     assert ended.is_completed()
     assert "no finished shards" in ended.message
+
+
+def test_the_newest_is_challenger_and_the_accepted_one_champion(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    numbers = []
+    for made, accepted in (("good", True), ("worse", False), ("worse", False)):
+        card = tmp_path / made / "reconstruction" / "card.json"
+        card.parent.mkdir(parents=True, exist_ok=True)
+        card.write_text(f'{{"step": {len(made)}}}')
+        remember("nano", tmp_path / made, "cross_audio@1", accepted)
+        found = [
+            registry.current(settings(), "nano", alias) for alias in ("champion", "challenger")
+        ]
+        numbers.append([version.number for version in found])
+    assert numbers == [[1, 1], [1, 2], [1, 2]]
+
+
+def test_a_jobs_run_is_found_in_mlflow_by_its_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    assert id_of(settings(), key_in(tmp_path)) == ""
+    run = parent_run(tmp_path, "job")
+    run.close()
+    assert id_of(settings(), key_in(tmp_path)) == run.run_id != ""
