@@ -253,14 +253,12 @@ def test_the_order_of_videos_does_not_change_the_total(cases, metric):
 
 
 def test_a_second_run_computes_nothing(cases, metric, tmp_path, monkeypatch):
-    first = [metric("vbench_total", tmp_path).observe(replace(cases[1], cache={}))]
+    one = cases[1]
+    first = metric("vbench_total", tmp_path).observe(replace(one, cache={}))["number"]
     for part in RANGES:
         monkeypatch.setattr(part, "_compute", None)  # would fail if it were asked
     again = metric("vbench_total", tmp_path)
-    for row, each in zip(first, cases, strict=True):
-        np.testing.assert_array_equal(
-            again.observe(replace(each, cache={}))["number"], row["number"]
-        )
+    np.testing.assert_array_equal(again.observe(replace(one, cache={}))["number"], first)
     with pytest.raises(TypeError):
         again.observe(of(frames(start=9)))
 
