@@ -23,7 +23,7 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
     folder = folder_of(job)
     if clip is not None and not clip.is_file():
         raise InputError(f"no file {clip}: give CLIP a video of one talking person")
-    report = end_to_end(recipe, list(overrides))
+    report = end_to_end(recipe, tuple(overrides))
     console.say("sync a person whom no stage has seen")
     person, voice = example(job, folder.parent / "corpus" / job.corpus)
     video = sync_video(person, voice, folder / "synced.mp4", folder / "system", console=console)

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -27,7 +28,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Scheduled
 
@@ -120,7 +121,8 @@ def hand_out(
         and (run.state.type != StateType.CRASHED or run.state.message == STOPPED)
     ]
     for run in dead:
-        state = Scheduled(message=f"its process ended with worker {worker}; it goes on from there")
+        said = f"its process ended with worker {worker}; it goes on from there"
+        state: State[Any] = Scheduled(message=said)
         client.set_flow_run_state(run.id, state, force=True)
     return dead
 
