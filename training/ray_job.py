@@ -113,7 +113,8 @@ def _fit(job: Job, events: Path, workers: int, threads: int) -> None:
             name=job.recipe.stage,
             storage_path=str(scratch),
             failure_config=FailureConfig(
-                max_failures=_RESTARTS, controller_failure_limit=_TRIES_TO_PLACE
+                max_failures=_RESTARTS,
+                controller_failure_limit=_TRIES_TO_PLACE,  # type: ignore[call-arg]  # types of v1
             ),
         ),
     )
