@@ -23,8 +23,6 @@ from core.errors import InputError
 from core.files import read_json, write_json
 
 HERE = "127.0.0.1"
-POLITE_S = 20.0
-"""How long a service may take to end before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,7 @@ class Service:
         answers: another way to see that it is up, in place of ``health``.
         user: who runs it, where this process may choose; "" is whoever runs this.
         patience_s: how long it may take to come up.
+        polite_s: how long it may take to end before it is killed.
         address: what a person opens, "" for none.
     """
 
@@ -51,6 +50,7 @@ class Service:
     answers: Callable[[], bool] | None = None
     user: str = ""
     patience_s: float = 180.0
+    polite_s: float = 20.0
     address: str = ""
 
 
@@ -70,7 +70,7 @@ class Process:
     @property
     def pid(self) -> int:
         """Of the running process; 0 when it does not run."""
-        pid, began = self._noted()
+        pid, began, _ = self._noted()
         with suppress(psutil.Error):
             process = psutil.Process(pid)
             # A number that another process has got since is not ours.
@@ -118,7 +118,8 @@ class Process:
                 user=self.service.user or None if os.geteuid() == 0 else None,
             )
         began = psutil.Process(process.pid).create_time()
-        write_json(self._note, {"pid": process.pid, "began": began})
+        polite_s = self.service.polite_s
+        write_json(self._note, {"pid": process.pid, "began": began, "polite_s": polite_s})
         return self.wait(process)
 
     def wait(self, process: subprocess.Popen[bytes] | None = None) -> Process:
@@ -144,24 +145,24 @@ class Process:
         Returns:
             Whether there was something to end.
         """
-        family = self._family()
+        family, (_, _, polite_s) = self._family(), self._noted()
         _signal(family, signal.SIGKILL if at_once else signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=POLITE_S)
+        _, alive = psutil.wait_procs(family, timeout=polite_s)
         _signal(alive, signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=POLITE_S)
+        psutil.wait_procs(alive, timeout=polite_s)
         self._note.unlink(missing_ok=True)
         return bool(family)
 
-    def _noted(self) -> tuple[int, float]:
-        """Process id and when it began, in seconds since 1970; (0, 0) when it was not started."""
-        with suppress(OSError, ValueError, KeyError):
+    def _noted(self) -> tuple[int, float, float]:
+        """Process id, when it began in seconds since 1970, ``polite_s``; zeros when not started."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
             note = read_json(self._note)
-            return int(note["pid"]), float(note["began"])
-        return 0, 0.0
+            return int(note["pid"]), float(note["began"]), float(note["polite_s"])
+        return 0, 0.0, 0.0
 
     def _family(self) -> list[psutil.Process]:
         """The process, all below it, and what is left of its session where it is gone itself."""
-        pid, began = self._noted()
+        pid, began, _ = self._noted()
         if not pid:
             return []
         found: list[psutil.Process] = []

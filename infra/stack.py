@@ -225,5 +225,6 @@ def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = No
     variables = {"PATH": search_path(BIN), **(variables or {})}
     return Service(
         "ray-head", command, dashboard, variables, "/api/version",
+        polite_s=5.0,  # it holds nothing that must be written, and some of it ignores the question
         address=f"http://{HERE}:{dashboard}",
     )  # fmt: skip

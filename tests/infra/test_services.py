@@ -121,7 +121,7 @@ def alive(pid: int) -> bool:
 
 
 def test_a_number_that_another_process_got_is_not_ours(tmp_path):
-    (tmp_path / "old.pid").write_text(f'{{"pid": {os.getpid()}, "began": 12.0}}')
+    (tmp_path / "old.pid").write_text(f'{{"pid": {os.getpid()}, "began": 12.0, "polite_s": 9}}')
     old = Process(Service("old", SLEEP), tmp_path)
     assert old.pid == 0
     old.stop()  # and this very test goes on
