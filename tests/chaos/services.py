@@ -13,7 +13,8 @@ import pytest
 from core.files import read_json
 from flows.tracking import RUN
 from infra import services, stack
-from infra.mlflow_sender import KEY, connect
+from infra.mlflow_client import connect
+from infra.mlflow_sender import KEY
 
 
 @dataclass

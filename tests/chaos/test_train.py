@@ -51,7 +51,7 @@ def calm_of_two(shards, runs, tmp_path_factory):
 def in_mlflow(out, calm, address: str) -> None:
     """Histories once and in order; the numbers are those of the undisturbed run."""
     rows = told(calm)
-    names = [name for name in rows[0][1]]
+    names = list(rows[0][1])
     assert histories(address, out, names) == {
         name: [(step, values[name]) for step, values in rows] for name in names
     }
