@@ -143,8 +143,8 @@ class History(NullTracker):
         if outcome in self._told:
             return
         self._told.add(outcome)
+        self.inner.metrics(values, step)  # first: killed in between, better twice than never
         append(self.folder / self.FILE, values, step)
-        self.inner.metrics(values, step)
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Passes the file on."""

@@ -52,7 +52,6 @@ def two_nodes(monkeypatch) -> Callable[..., Nodes]:
     def begin(**variables: str) -> Nodes:
         variables |= {
             "RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "20",
-            "RAY_raylet_start_wait_time_s": "180",
         }  # fmt: skip
         for name, value in {"PYTHONPATH": PATH, "FLASHLIPS_GPUS": "0", **variables}.items():
             monkeypatch.setenv(name, value)

@@ -10,8 +10,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from core.files import read_json
+from flows.tracking import RUN
 from infra import services, stack
-from infra.mlflow_sender import connect
+from infra.mlflow_client import connect
+from infra.mlflow_sender import KEY
 
 
 @dataclass
@@ -47,13 +50,14 @@ def team() -> Iterator[Team]:
         yield Team(run(stack.mlflow(address, artifacts, services.free_port(), {})), database)
 
 
-def histories(address: str, folder: Path, names: Iterable[str]) -> dict[str, list]:
-    """Steps and values by name, of the one stage that was tracked from this folder."""
-    client = connect(address, folder)
+def histories(address: str, out: Path, names: Iterable[str]) -> dict[str, list]:
+    """Steps and values by name, as MLflow has them of the run that trained into ``out``."""
+    key = read_json(out / RUN)["key"]
+    client = connect(address, out.parent)
     experiment = client.get_experiment_by_name("flashlips").experiment_id
-    (stage,) = client.search_runs([experiment], f"tags.chaos = '{folder.name}'")
-    assert stage.info.status == "FINISHED"
+    (run,) = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'")
+    assert run.info.status == "FINISHED"
     return {
-        name: [(m.step, m.value) for m in client.get_metric_history(stage.info.run_id, name)]
+        name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
         for name in names
     }

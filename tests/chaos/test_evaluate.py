@@ -12,7 +12,7 @@ import pytest
 from core.files import read_json
 from core.media.video import VideoWriter
 from core.testing import talking_frame
-from infra.mlflow_sender import connect
+from infra.mlflow_client import connect
 from tests.chaos.disk import small_disk
 from tests.chaos.harness import Moment, Note, Run, flashlips
 

@@ -23,8 +23,9 @@ class Training(Run):
     """A run of training; its workers leave their pids."""
 
     def __init__(
-        self, shards: Path, out: Path, workers: int = 0, pause_s: float = PAUSE_S, **env: str
-    ) -> None:
+        self, shards: Path, out: Path, workers: int = 0, pause_s: float = PAUSE_S,
+        keep: str = "", **env: str,
+    ) -> None:  # fmt: skip
         """``workers`` on Ray; 0 trains in the process itself."""
         self.out, self.pids = out, out.with_suffix(".pids")
         self.pids.mkdir(parents=True, exist_ok=True)
@@ -32,17 +33,11 @@ class Training(Run):
             old.unlink()
         env = {"SLOW_PIDS": str(self.pids), "SLOW_PAUSE": str(pause_s), **env}
         super().__init__(
-            *self.command(shards, workers), said=out.with_suffix(".said"),
+            "-m", "flows", "train", "--recipe", RECIPE, "--shards", shards, "--out", out,
+            "--engine", "ray" if workers else "local", *(["--keep", keep] if keep else []),
+            said=out.with_suffix(".said"),
             **{"FLASHLIPS_WORKERS": str(max(workers, 1)), "FLASHLIPS_GPUS": "0", **env},
         )  # fmt: skip
-
-    def command(self, shards: Path, workers: int) -> list[object]:
-        """``flashlips train``."""
-        engine = "ray" if workers else "local"
-        return [
-            "-m", "flows", "train", "--recipe", RECIPE, "--shards", shards, "--out", self.out,
-            "--engine", engine,
-        ]  # fmt: skip
 
     def reach(self, step: int) -> None:
         """Waits until so many steps are done by a worker of this very run."""
@@ -52,25 +47,6 @@ class Training(Run):
         """Pid of a worker; 0 when it has not begun."""
         file = self.pids / str(rank)
         return int(file.read_text() or 0) if file.exists() else 0
-
-
-class Tracked(Training):
-    """The same as a child of a tracked job, which a flow makes of it."""
-
-    CODE = """
-import sys
-from pathlib import Path
-from flows.tracking import child_run
-from flows.work import train_recipe
-from tests.chaos.recipes import slow
-shards, out = map(Path, sys.argv[1:])
-with child_run(out.parent / "job", "chaos", "first", {"chaos": out.parent.name}) as tracker:
-    train_recipe(slow(), shards, {}, out, tracker=tracker)
-"""
-
-    def command(self, shards: Path, workers: int) -> list[object]:
-        """Through ``flows.tracking``, as flows do."""
-        return ["-c", self.CODE, shards, self.out]
 
 
 def told(out: Path) -> Told:
@@ -124,9 +100,9 @@ def ends_as(out: Path, calm: Path) -> None:
     assert not list(out.glob("state*")), "states were left"
 
 
-def calm_run(shards: Path, out: Path, workers: int) -> Path:
+def calm_run(shards: Path, out: Path, workers: int, **env: str) -> Path:
     """An undisturbed run."""
-    with Training(shards, out, workers, pause_s=0.0) as run:
+    with Training(shards, out, workers, pause_s=0.0, **env) as run:
         run.completed()
     assert len(told(out)) == STEPS
     return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 import yaml
@@ -250,24 +248,3 @@ class TestTeam:
         assert again == {"audio_to_lips"}
         shown = client._client.post("/artifacts/filter", json={}).json()
         assert any(a["key"] == "mlflow" and "mlflow ui" in a["data"] for a in shown)
-
-    @pytest.mark.parametrize("what", ["both", "worker", "asked"])
-    def test_a_worker_that_dies_costs_nothing(self, team, client, raw, calm, tmp_path, what):
-        """Killed with the flow, killed alone, or asked to end with all that it started."""
-        out = tmp_path / "out"
-        run = team.run(raw, out)
-        until(lambda: len(list(out.glob(".work/*/[!.]*.json"))) >= 2)
-        flow = client.read_flow_run(run).infrastructure_pid
-        assert not (out / "manifest.json").exists(), "it ended before it was killed"
-        if what == "asked":
-            team.worker.stop()
-        else:
-            os.kill(team.worker.pid, signal.SIGKILL)
-        if what == "both":
-            psutil.Process(int(flow)).kill()
-        until(lambda: not team.worker.pid)
-        team.worker.start()
-        ended = team.ended(client, run)
-        assert ended.state.is_completed(), ended.state
-        assert ended.run_count == (1 if what == "worker" else 2)
-        assert contents(out) == calm

@@ -1,14 +1,6 @@
-"""Preprocessing into a bucket, behind a real server that is also killed."""
+"""Preprocessing into a bucket, behind a real server that also goes away."""
 
 from __future__ import annotations
-
-import hashlib
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +8,6 @@ from core.errors import InputError
 from core.shards import read_manifest, read_samples
 from preprocessing import ledger
 from preprocessing.run import preprocess
-
-HERE = Path(__file__).parent
-MANY = 12
-RUN = """
-import sys
-from pathlib import Path
-from infra.settings import settings
-from preprocessing.recipes import PreprocessRecipe
-from preprocessing.run import preprocess
-recipe = PreprocessRecipe(steps='cheap_chain:steps', shard_mb=0.01)
-preprocess('folder', Path(sys.argv[1]), settings().place(sys.argv[2]), recipe)
-"""
 
 
 def shards(out) -> dict[str, str]:
@@ -115,46 +95,3 @@ def test_the_verbs(raw, tmp_path, cheap, s3, capsys):
     assert "s3://bucket/more/manifest.json" in out
     assert "grey" in out, "the sidecar's facts are shown too"
     assert list(raw.rglob("*.json")) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("who", ["server", "driver", "both"])
-def test_kill_in_mid_run(who, tmp_path, video, s3):
-    """kill -9 of the server (started again later), of the driver, of both: the bytes are right."""
-    raw = tmp_path / "raw"
-    for i in range(MANY):
-        video(raw / f"{i}.mp4", seed=i)
-    env = {**os.environ, "PYTHONPATH": str(HERE), "CHEAP_PAUSE": "0.1"}
-
-    def start(out: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", RUN, str(raw), out], env=env)
-
-    assert start(str(tmp_path / "calm")).wait() == 0
-    calm = shards(tmp_path / "calm")
-    assert len(calm) > MANY / 2
-    for i, pattern in enumerate(("work/*/*/*.json", "data/bucket/{}/shard-*")):
-        # A prefix of its own: the server remembers names that were removed behind its back.
-        prefix = f"set{i}"
-        bucket = s3.folder / "data" / "bucket" / prefix
-        before = set(s3.folder.glob(pattern.format(prefix)))
-        run = start(f"s3://bucket/{prefix}")
-        end = time.monotonic() + 60
-        while set(s3.folder.glob(pattern.format(prefix))) == before and time.monotonic() < end:
-            assert run.poll() is None, "it ended before it could be killed"
-            time.sleep(0.005)
-        if who != "driver":
-            s3.kill()
-        if who != "server":
-            run.send_signal(signal.SIGKILL)
-            run.wait()
-            assert not (bucket / "manifest.json").exists()
-        if who != "driver":
-            time.sleep(2)
-            s3.start()
-        if who != "server":
-            run = start(f"s3://bucket/{prefix}")
-        assert run.wait(timeout=120) == 0
-        assert shards(s3.place(prefix)) == calm
-        for name, digest in calm.items():
-            assert hashlib.sha256((bucket / name).read_bytes()).hexdigest() == digest
-        assert len(list(read_samples(s3.place(prefix)))) == MANY
