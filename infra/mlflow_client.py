@@ -55,5 +55,6 @@ def is_final(error: Exception) -> bool:
     from mlflow.exceptions import MlflowException
 
     # Words of a proxy in between come without MLflow's JSON, as an "API request" that failed.
-    said = isinstance(error, MlflowException) and not str(error).startswith("API request")
-    return said and error.error_code in REFUSALS
+    if not isinstance(error, MlflowException) or str(error).startswith("API request"):
+        return False
+    return error.error_code in REFUSALS

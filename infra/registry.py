@@ -55,8 +55,7 @@ def _quietly(
 ) -> Callable[Concatenate[Settings, P], T | None]:
     """Hands ``call`` a client; None and a line in the log when MLflow can't do it."""
 
-    @functools.wraps(call)
-    def wrapped(settings: Settings, *args: P.args, **named: P.kwargs) -> T | None:
+    def wrapped(settings: Settings, /, *args: P.args, **named: P.kwargs) -> T | None:
         try:
             client = connect(settings.mlflow_uri, settings.runs)
             return call(client, settings, *args, **named)
@@ -65,6 +64,7 @@ def _quietly(
             LOG.warning("registry at %s: %s failed: %s", at, call.__name__, why)
             return None
 
+    functools.update_wrapper(wrapped, call)
     return wrapped
 
 

@@ -94,6 +94,11 @@ class Pyramid(nn.Module):
 class ResBlock(nn.Module):
     """Five convolutions and a shortcut; the second and fourth see the last channels only."""
 
+    conv1: nn.Module
+    conv2: nn.Module
+    conv3: nn.Module
+    conv4: nn.Module
+
     def __init__(self, wide: int) -> None:
         super().__init__()
         for i, width in enumerate((wide, SIDE, wide, SIDE), 1):
@@ -127,6 +132,10 @@ class Decoder(nn.Module):
 
 class Update(nn.Module):
     """What features and flows are mended by, worked out at a ``down``-th of their size."""
+
+    gru: nn.Module
+    feat_head: nn.Module
+    flow_head: nn.Module
 
     def __init__(self, wide: int, down: int) -> None:
         super().__init__()
@@ -177,7 +186,7 @@ class Amt(nn.Module):
         mean = torch.cat([before, after], 2).mean((1, 2, 3), keepdim=True)
         before, after = before - mean, after - mean
         maps = self.feat_encoder(torch.cat([before, after])).chunk(2)
-        looks = [Correlation(*pair, LEVELS, RADIUS) for pair in (maps, maps[::-1])]
+        looks = [Correlation(a, b, LEVELS, RADIUS) for a, b in (maps, maps[::-1])]
         levels = [level.chunk(2) for level in self.encoder(torch.cat([before, after]))]
         moment = torch.full_like(levels[3][0][:, :1], HALF)
         out = self.decoder4(*levels[3], moment)

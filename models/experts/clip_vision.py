@@ -41,6 +41,8 @@ TOWERS = {
 class Attention(nn.Module):
     """(B,N,C) to the same."""
 
+    out_proj: nn.Module
+
     def __init__(self, size: Tower) -> None:
         super().__init__()
         self.heads = size.heads

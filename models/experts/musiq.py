@@ -45,6 +45,15 @@ class StdConv(nn.Conv2d):
 class Bottleneck(nn.Module):
     """Three convolutions and a shortcut. (B,64,H,W) to (B,256,H,W)."""
 
+    conv1: nn.Module
+    conv2: nn.Module
+    conv3: nn.Module
+    conv_proj: nn.Module
+    gn1: nn.Module
+    gn2: nn.Module
+    gn3: nn.Module
+    gn_proj: nn.Module
+
     def __init__(self) -> None:
         super().__init__()
         wide = 4 * ROOT
@@ -65,6 +74,11 @@ class Bottleneck(nn.Module):
 
 class Attention(nn.Module):
     """(B,N,C) to the same."""
+
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    out: nn.Module
 
     def __init__(self) -> None:
         super().__init__()

@@ -139,7 +139,8 @@ class Raft(nn.Module):
     def forward(self, ours: Tensor, next_: Tensor) -> Tensor:
         """See the class."""
         pair = torch.cat([ours, next_]) / 127.5 - 1
-        look = Correlation(*self.fnet(pair).chunk(2), LEVELS, RADIUS)
+        first, second = self.fnet(pair).chunk(2)
+        look = Correlation(first, second, LEVELS, RADIUS)
         state, context = self.cnet(pair[: len(ours)]).chunk(2, 1)
         state, context = torch.tanh(state), F.relu(context)
         start = at = grid(state).expand(len(state), -1, -1, -1)
