@@ -169,7 +169,7 @@ def plot(curves: Sequence[Curve], path: Path) -> Path:
             axes.set_xlabel(f"{curve.damage}, {curve.unit}".rstrip(", "), fontsize=8)
     figure.tight_layout()
     with atomic(path) as part:
-        figure.savefig(part, format=path.suffix.lstrip(".") or "png", dpi=110)
+        figure.savefig(part, format=path.suffix.lstrip(".") or "png", dpi=80)
     pyplot.close(figure)
     return path
 

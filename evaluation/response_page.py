@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -28,10 +29,18 @@ MEANT: Mapping[str, tuple[str, ...]] = {
 need not see blur, and grain looks natural to NIQE."""
 
 
+LEFT = (*FACTS, "_found", "_offset")
+"""Ends of numbers that judge nothing."""
+
+
 def judged(curves: Sequence[Curve], directions: Mapping[str, str]) -> list[Curve]:
-    """The curves of numbers that can be better or worse."""
-    ways = contest({c.number for c in curves}, directions)
-    return [c for c in curves if not c.number.endswith((*FACTS, "_found")) and c.number in ways]
+    """The curves of numbers that can be better or worse and that were measured."""
+    known = {c.number for c in curves if any(map(math.isfinite, c.values))}
+    return [
+        c
+        for c in curves
+        if c.number in known and c.number in directions and not c.number.endswith(LEFT)
+    ]
 
 
 def worsens(curve: Curve, better: str) -> bool:
