@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 from ray.util import ActorPool
 
+from core.errors import InputError
 from evaluation.benchmarks.pairs import Pair
 from evaluation.scores import Scores
 from evaluation.video_run import Progress, chained, measure_pair
@@ -68,7 +70,7 @@ def measure(
         players: as there; a folder that every node can write.
 
     Raises:
-        InputError: Ray has no room for so many workers.
+        InputError: Ray has no room for so many workers, or one died again and again.
     """
     metrics = {m.name: m for m in tools()[1]}
     scores = Scores(metrics, pairs=tuple(sorted(p.name for p in pairs)))
@@ -86,9 +88,15 @@ def measure(
         order, rest = chained(pairs), (Path(videos).resolve(), system, players)
         given = [order[i : i + RUN] for i in range(0, len(order), RUN)]
         done = pool.map_unordered(lambda actor, some: actor.measure.remote(some, *rest), given)
-        for found, failed in done:
-            rows.update(found)
-            failures.update(failed)
-            seen = {name for _, name in rows} | {name.partition(".")[0] for name in failures}
-            progress("", len(seen), len(pairs))
+        try:
+            for found, failed in done:
+                rows.update(found)
+                failures.update(failed)
+                seen = {name for _, name in rows} | {name.partition(".")[0] for name in failures}
+                progress("", len(seen), len(pairs))
+        except RayActorError as error:
+            raise InputError(
+                f"a worker that measures died {AGAIN + 1} times, as when memory runs out: set "
+                "FLASHLIPS_WORKERS to fewer and run the same command again"
+            ) from error
     return scores.merged(Scores(metrics, rows, failures))

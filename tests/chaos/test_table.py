@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -27,12 +29,16 @@ ABOUT = {"date": "2026-01-01", "revision": "abc", "seed": "0"}
 
 def cells() -> list[tuple[str, str]]:
     """Part and what is broken, of every cell."""
-    found = []
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "cell":
-                found.append(tuple(ast.literal_eval(argument) for argument in node.args))
-    return found
+    nodes = (
+        node
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+    return [
+        tuple(ast.literal_eval(argument) for argument in node.args)
+        for node in nodes
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "cell"
+    ]
 
 
 def test_the_page_describes_every_cell_and_no_other():
@@ -77,7 +83,7 @@ def test_a_cut_wire_carries_nothing_and_then_all_again(tmp_path, silent):
             cut = threading.Thread(target=proxy.cut, args=(3.0, silent))
             cut.start()
             time.sleep(0.2)
-            with pytest.raises(OSError, match=""):
+            with pytest.raises((TimeoutError, ConnectionError, URLError, HTTPException)):
                 get(timeout=0.5)
             cut.join()
             assert get() == b"hello"

@@ -134,6 +134,22 @@ def test_events_arrive_whole_and_in_order(tmp_path, caplog):
     logging.getLogger("training.x").setLevel(logging.NOTSET)
 
 
+def test_numbers_that_a_killed_driver_had_not_passed_on_are_passed_on_by_the_next(tmp_path):
+    path, first, second = tmp_path / "e.jsonl", dummy.Notes(), dummy.Notes()
+    reader, writer = EventReader(path, Watch(first)), EventWriter(path)
+    writer.metrics({"loss/total": 1.0}, 1)
+    reader.drain()
+    writer.metrics({"loss/total": 2.0}, 2)
+    writer.error("lower lr")  # of the run that is over
+    again = EventReader(path, Watch(second))
+    assert (first.losses(), second.losses()) == ({1: 1.0}, {2: 2.0})
+    writer.metrics({"loss/total": 3.0}, 3)
+    again.drain()
+    assert second.losses() == {2: 2.0, 3: 3.0}
+    assert again.error is None
+    assert EventReader(path, Watch(dummy.Notes())).watch.tracker.losses() == {}
+
+
 def test_a_recipe_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         dummy.recipe().steps = 3
