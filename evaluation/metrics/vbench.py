@@ -44,6 +44,7 @@ class OfVideo(ABC):
     better: Literal["higher", "lower", "one"] = "higher"
     needs: tuple[str, ...]
     kinds: tuple[Kind, ...] = ("self", "cross", "silent")
+    whole = True
 
     def __init__(
         self, *weights: Path, features: Path | None = None, threads: int = 1, name: str = ""

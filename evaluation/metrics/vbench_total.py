@@ -45,6 +45,7 @@ class VBenchTotal:
     better: Literal["higher", "lower", "one"] = "higher"
     needs: tuple[str, ...] = NEEDS
     kinds: tuple[Kind, ...] = ("self", "cross", "silent")
+    whole = True
 
     def __init__(
         self,
