@@ -69,7 +69,8 @@ def check_size(root: Path) -> None:
             f"{root} is no checkout of this repository, which 'submit' sends to the nodes: run it "
             "from a checkout (pip install -e .)"
         )
-    sizes = {top.name: _megabytes(top) for top in root.iterdir() if top.name not in LEFT_OUT}
+    sent = [top for top in root.iterdir() if top.name not in (*LEFT_OUT, *CACHES)]
+    sizes = {top.name: _megabytes(top) for top in sent}
     total, largest = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
     if total > MOST_MB:
         raise InputError(
