@@ -167,8 +167,11 @@ def test_a_typing_error_is_told_before_anything_is_sent(cluster, capsys):
 
 def test_a_repository_that_is_too_large_is_not_sent(tmp_path, monkeypatch):
     (tmp_path / "pyproject.toml").touch()
-    for name, size in (("runs", 9_000_000), ("data", 3_000_000), ("core", 1_000)):
-        (tmp_path / name).mkdir()
+    for name, size in (
+        ("runs", 9_000_000), (".mypy_cache", 9_000_000), ("data", 3_000_000),
+        ("core/__pycache__", 9_000_000),
+    ):  # fmt: skip
+        (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_bytes(bytes(size))
     verb.check_size(tmp_path)
     monkeypatch.setattr(verb, "MOST_MB", 2.0)
