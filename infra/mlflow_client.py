@@ -56,4 +56,4 @@ def is_final(error: Exception) -> bool:
 
     # Words of a proxy in between come without MLflow's JSON, as an "API request" that failed.
     said = isinstance(error, MlflowException) and not str(error).startswith("API request")
-    return said and error.error_code in REFUSALS
+    return said and getattr(error, "error_code", "") in REFUSALS
