@@ -1,12 +1,12 @@
 """How long does a benchmark of 100 clips of 5 s take to be measured? (issue: under 6 minutes, two
 cores, the metrics that need no big net)
 
-    python bench/evaluate.py [--clips FOLDER] [--count 100]
+    python bench/evaluate.py [--clips FOLDER] [--count 100] [--work FOLDER]
 
 The videos are the clips themselves, encoded again, so that nothing is edited here. FOLDER holds any
 talking clips, long or short; they are cut into pieces of 5 s and taken round until there are enough
-(every copy is encoded anew and so has bytes of its own; nothing is found in a cache). Writes
-bench/results/evaluate.json.
+(every copy is encoded anew and so has bytes of its own; nothing is found in a cache). Cutting takes
+longer than measuring: ``--work`` keeps the pieces for another time. Writes bench/results/evaluate.json.
 """
 
 from __future__ import annotations
@@ -53,30 +53,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, nargs="+", default=[REPO / "runs" / "corpus"])
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     quiet()
     from evaluation.machine import machine, revision
-    from flows.benchmark import evaluate_videos
+    from flows.benchmark import Work, evaluate_videos
 
     known = sorted(
         p for folder in arguments.clips for p in folder.rglob("*") if p.suffix in (".mp4", ".mpg")
     )
     chosen = list(islice(cycle(pieces(known)), arguments.count))
     with tempfile.TemporaryDirectory(prefix="flashlips-bench-") as scratch:
-        root = Path(scratch)
+        root = arguments.work or Path(scratch)
         for index, piece in enumerate(chosen):
             for folder, crf in (("clips", 14), ("videos", 28)):
-                (root / folder).mkdir(exist_ok=True)
-                # Rounds differ a little, so that no two files are equal.
-                cut(piece, root / folder / f"{index:03d}.mp4", crf + index // 50)
+                out = root / folder / f"{index:03d}.mp4"
+                out.parent.mkdir(parents=True, exist_ok=True)
+                if not out.exists():
+                    # Rounds differ a little, so that no two files are equal.
+                    cut(piece, out, crf + index // 50)
             print(f"cut {index + 1} of {len(chosen)}", end="\r", flush=True)
         start = time.perf_counter()
         evaluate_videos(
-            "reconstruction@1", root / "clips", root / "out", videos=root / "videos",
-            system="encoded again",
+            "reconstruction@1", root / "clips", Path(scratch),
+            Work(videos=root / "videos", system="encoded again"),
         )  # fmt: skip
         seconds = time.perf_counter() - start
-        scores = json.loads((root / "out" / "scores.json").read_text())
+        scores = json.loads((Path(scratch) / "scores.json").read_text())
     found = {
         "clips": len(chosen), "seconds_each": SECONDS, "seconds": round(seconds, 1),
         "wanted": 360, "measured": scores["measured"], "metrics": sorted(scores["values"]),
