@@ -6,7 +6,8 @@ cores, the metrics that need no big net)
 The videos are the clips themselves, encoded again, so that nothing is edited here. FOLDER holds any
 talking clips, long or short; they are cut into pieces of 5 s and taken round until there are enough
 (every copy is encoded anew and so has bytes of its own; nothing is found in a cache). Cutting takes
-longer than measuring: ``--work`` keeps the pieces for another time. Writes bench/results/evaluate.json.
+longer than measuring: ``--work`` keeps the pieces for another time. Writes
+bench/results/evaluate.json.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from flows.console import Console, duration
 from flows.end_to_end import end_to_end, folder_of
 from flows.recipes import MainJob, load_job
 from flows.work import sync_video
+from infra.addresses import hidden
 from infra.settings import settings
 
 
@@ -37,8 +38,8 @@ def demo(clip: Path | None, recipe: str, overrides: Sequence[str]) -> int:
     if clip is not None:
         lines += _own_clip(clip, voice, folder)
     lines += [
-        f"mlflow     run {job.name!r} in {settings().mlflow_uri}",
-        f"open it    .venv/bin/mlflow ui --backend-store-uri {settings().mlflow_uri}",
+        f"mlflow     run {job.name!r} in {hidden(settings().mlflow_uri)}",
+        f"open it    .venv/bin/mlflow ui --backend-store-uri {hidden(settings().mlflow_uri)}",
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
     return 0

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infra.addresses import hidden
 from infra.mlflow_client import Refused, is_final, one_line
 from infra.spool import Op, Outbox, left
 
@@ -161,7 +162,7 @@ class Background:
             before, why = why, self._sender.drain()
             pause = AGAIN_S if why else EVERY_S
             if why and not before:
-                LOG.warning("tracking at %s: %s; trying again", self._address, why)
+                LOG.warning("tracking at %s: %s; trying again", hidden(self._address), why)
 
     def stop(self) -> None:
         """No more turns; one that is under way is not waited for."""

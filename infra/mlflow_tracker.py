@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.contracts import Numbers
+from infra.addresses import hidden
 from infra.mlflow_client import connect, load
 from infra.mlflow_sender import KEY, Background, Sender, send_left
 from infra.settings import REPO, Settings
@@ -116,7 +117,7 @@ class MlflowTracker(NullTracker):
         if why:
             LOG.warning(
                 "tracking at %s: %s; what is left in %s is sent by the next run, or by "
-                "'flashlips tracking send'", self.ref.uri, why, self._outbox.folder,
+                "'flashlips tracking send'", hidden(self.ref.uri), why, self._outbox.folder,
             )  # fmt: skip
         self._outbox.close()
 

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from core.checkpoint import WEIGHTS
 from core.clip import content_hash
 from core.storage import SCHEME, Place
+from infra.addresses import hidden
 from infra.mlflow_client import connect, one_line
 from infra.settings import Settings
 
@@ -60,7 +61,7 @@ def _quietly(
             client = connect(settings.mlflow_uri, settings.runs)
             return call(client, settings, *args, **named)
         except Exception as error:  # noqa: BLE001 - a registry must never stop training
-            at, why = settings.mlflow_uri, one_line(error)
+            at, why = hidden(settings.mlflow_uri), one_line(error)
             LOG.warning("registry at %s: %s failed: %s", at, call.__name__, why)
             return None
 

@@ -245,8 +245,9 @@ def for_job(environment: Mapping[str, str] | None = None) -> dict[str, str]:
         environment: variables to read instead of the process's own.
     """
     env = os.environ if environment is None else environment
-    # Inside a job Ray names its own cluster.
-    names = [name for key, name in VARIABLES.items() if key != "cluster"]
+    # Inside a job Ray names its own cluster; the others are about this machine.
+    here = ("cluster", "ports", "metrics_port", "clips")
+    names = [name for key, name in VARIABLES.items() if key not in here]
     return {name: env[name] for name in (*names, *PASSED_ON) if env.get(name)}
 
 
