@@ -25,6 +25,7 @@ from evaluation.video_run import Progress, edit, make, measure
 from evaluation.videos import Missing, Reader, VideoMetric
 from flows.console import Console
 from flows.tracking import RUN, parent_run
+from infra.mlflow_tracker import run_tags
 from infra.settings import settings
 from infra.trackers import NullTracker
 
@@ -237,8 +238,10 @@ def _track(found: dict[str, Any], page: Path, out: Path) -> None:
     parent = parent_run(folder, f"evaluate {benchmark}", tags)
     if new:
         _track_published(parent, benchmark)
-    whose = {"system": found["system"], "complete": str(found["complete"]).lower()}
-    with parent.child(found["system"], tags | whose) as child:
+    recipe = (found["checkpoint"] or {}).get("recipe_sha", "")
+    whose = run_tags(found["system"], "evaluate", recipe, found["manifest"]["hash"])
+    whose |= {"benchmark": benchmark, "complete": str(found["complete"]).lower()}
+    with parent.child(found["system"], whose) as child:
         child.metrics({k: v for k, v in found["values"].items() if v is not None}, 0)
         for name in (FILE, "table.csv", "table.tex"):
             child.artifact(out / name)

@@ -165,6 +165,9 @@ class Process:
         pid, began, _ = self._noted()
         if not pid:
             return []
+        with suppress(psutil.Error):
+            if abs(psutil.Process(pid).create_time() - began) >= 1.0:
+                return []  # the number is another's by now, so nothing of the session is left
         found: list[psutil.Process] = []
         if self.pid:
             found = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
