@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import tempfile
 import time
@@ -103,8 +104,12 @@ def append(path: Path, values: Numbers, step: int) -> None:
     """Appends one line of numbers to a JSONL file; what JSON can't say (nan, inf) becomes null."""
     numbers = {k: float(v) if math.isfinite(v) else None for k, v in values.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as out:
-        out.write(json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n")
+    line = json.dumps({"step": step, "time": round(time.time(), 3), **numbers}) + "\n"
+    with path.open("a+b") as out:
+        # What a full disk left of its last line must not spoil the next.
+        if out.seek(0, os.SEEK_END) and out.seek(-1, os.SEEK_END) >= 0 and out.read(1) != b"\n":
+            line = "\n" + line
+        out.write(line.encode())
 
 
 def clean(name: str) -> str:
@@ -142,9 +147,9 @@ class History(NullTracker):
         outcome = _outcome(step, values)
         if outcome in self._told:
             return
+        append(self.folder / self.FILE, values, step)  # raises on a full disk: the step is redone
         self._told.add(outcome)
-        self.inner.metrics(values, step)  # first: killed in between, better twice than never
-        append(self.folder / self.FILE, values, step)
+        self.inner.metrics(values, step)
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """Passes the file on."""

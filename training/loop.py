@@ -127,6 +127,7 @@ class Loop:
         live = checkpointing.named_tensors(objective.trainable())
         params = checkpointing.named_parameters(objective.trainable())
         self.run = Run(live, Ema(live, recipe.ema), optim.make_optimizer(params, recipe), params)
+        self._workers = optim.workers()
         self._saver = Saver(out, who, saved)
         self._bad = 0
         self._terms_since: list[dict[str, float]] = []
@@ -221,6 +222,10 @@ class Loop:
         parts = [self._backward(part) for part in range(recipe.accumulate)]
         total = parts[0]["total"] if len(parts) == 1 else _mean([p["total"] for p in parts])
         mean = optim.average_gradients(run.params, total, self._sharded)
+        if optim.workers() != self._workers:
+            # Ray takes the group away before it ends a worker whose fellow died: what was just
+            # averaged may be this one's gradient alone, to be neither told nor saved.
+            raise RuntimeError(f"{optim.workers()} of {self._workers} workers are left")
         norm = optim.clip_gradients(run.params, recipe.grad_clip)
         run.step += 1
         values = {n: float(_mean([p[n] for p in parts])) for n in parts[0]}

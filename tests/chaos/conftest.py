@@ -77,7 +77,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 
 def _row(item: pytest.Item, cell: tuple[str, str], report: pytest.TestReport) -> dict[str, Any]:
     note = item.stash.get(NOTE, Note())
-    what = note.what
+    # What a person is told names files; the table needs no folder of this machine.
+    what = note.what.replace(f"{item.funcargs.get('tmp_path', '')}/", "")
     if report.skipped and isinstance(report.longrepr, tuple):
         what = report.longrepr[2].removeprefix("Skipped: ")
     elif report.failed:

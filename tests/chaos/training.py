@@ -54,7 +54,10 @@ def told(out: Path) -> Told:
     rows = []
     file = out / History.FILE
     for line in file.read_text().splitlines() if file.exists() else []:
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except ValueError:  # half a line, of a full disk
+            continue
         if "loss/total" in row:
             rows.append((row.pop("step"), {n: row[n] for n in row if n not in UNTIMELY}))
     return rows
@@ -65,10 +68,7 @@ UNTIMELY = ("time", "samples_per_s")
 
 def last_step(out: Path) -> int:
     """The last step that was told."""
-    try:
-        return max((step for step, _ in told(out)), default=0)
-    except ValueError:  # a line that is being written
-        return 0
+    return max((step for step, _ in told(out)), default=0)
 
 
 def kill(pid: int, moment: Moment) -> None:

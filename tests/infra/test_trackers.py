@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from infra.trackers import History, NullTracker
+from infra.trackers import History, NullTracker, read_history
 
 
 class Notes(NullTracker):
@@ -34,3 +34,12 @@ def test_a_step_that_comes_out_otherwise_is_told(tmp_path):
     History(tmp_path, notes).metrics({"loss": 0.5}, 1)
     History(tmp_path, notes).metrics({"loss": 0.6}, 1)
     assert notes.told == [(1, {"loss": 0.5}), (1, {"loss": 0.6})]
+
+
+def test_half_a_line_spoils_no_other(tmp_path):
+    """A full disk, or a kill, may leave half a line."""
+    History(tmp_path).metrics({"loss": 0.5}, 1)
+    with (tmp_path / History.FILE).open("a") as file:
+        file.write('{"step": 2, "lo')
+    History(tmp_path).metrics({"loss": 0.4}, 2)
+    assert [(row["step"], row["loss"]) for row in read_history(tmp_path)] == [(1, 0.5), (2, 0.4)]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from core.checkpoint import read_card
 from core.errors import InputError
 from tests.training import dummy
-from training import checkpointing, loop
+from training import checkpointing, loop, optim
 from training.job import Job, find_stage, train_here
 from training.loop import Diverged
 
@@ -200,3 +200,19 @@ def test_an_objective_that_asks_is_told_the_time(shards, nothing, tmp_path, monk
     monkeypatch.setattr(dummy.Objective, "at", lambda self, done: told.append(done), raising=False)
     train_here(dummy.recipe(steps=4), shards, {}, tmp_path, nothing)
     assert told == [0, 0.25, 0.5, 0.75]
+
+
+def test_a_step_whose_fellows_are_gone_is_not_told(shards, nothing, tmp_path, monkeypatch):
+    """Ray takes the group away under a worker whose fellow died: nothing is averaged then."""
+    notes, average = dummy.Notes(), optim.average_gradients
+
+    def taken_away(*args):
+        mean = average(*args)
+        if len(notes.losses()) == 4:
+            monkeypatch.setattr(optim, "workers", lambda: 2)
+        return mean
+
+    monkeypatch.setattr(optim, "average_gradients", taken_away)
+    with pytest.raises(RuntimeError, match="2 of 1 workers are left"):
+        train_here(dummy.recipe(), shards, {}, tmp_path / "out", nothing, notes)
+    assert sorted(notes.losses()) == [1, 2, 3, 4]
