@@ -319,6 +319,14 @@ _ALL = (
         "'flashlips weights convert'",
     ),
     _file(
+        "niqe_pristine",
+        Part("niqe_pristine.safetensors", 0, ""),
+        "free with a notice (LIVE, University of Texas at Austin; see its release)",
+        "no-reference image quality, NIQE's model of natural pictures",
+        "modelparameters.mat of live.ece.utexas.edu's niqe_release, passed through "
+        "'python -m models.experts.niqe'",
+    ),
+    _file(
         "brisque_live",
         Part("brisque_live.safetensors", 0, ""),
         "free with a notice (LIVE, University of Texas at Austin; see its release)",

@@ -15,7 +15,7 @@ FACTS = ("_source", "_vectors")
 in them."""
 FIRST = (
     "lip_score", "lse_c", "lse_d", "lmd", "success", "leakage", "fid", "fvd", "latent_frechet",
-    "hyper_iqa", "vbench_total", "niqe_fitted", "brisque", "id_facenet512", "id_arcface",
+    "hyper_iqa", "vbench_total", "niqe", "niqe_fitted", "brisque", "id_facenet512", "id_arcface",
     "id_mobilefacenet", "mouth_psnr", "mouth_ssim", "flicker", "psnr", "ssim", "lpips", "lmd_shape",
 )  # fmt: skip
 """Sync first, then whether the mouth changed at all, pictures, identity, likeness to the source:
@@ -23,7 +23,8 @@ a copy must not look best where there is no room for all."""
 TITLES: Mapping[str, str] = {
     "lip_score": "LipScore", "lse_c": "LSE-C", "lse_d": "LSE-D", "lmd": "LMD, % of crop",
     "lmd_shape": "LMD of shape, % of face", "fid": "FID", "fvd": "FVD", "hyper_iqa": "HyperIQA",
-    "latent_frechet": "latent Fréchet", "niqe_fitted": "NIQE, fitted", "brisque": "BRISQUE",
+    "latent_frechet": "latent Fréchet", "niqe": "NIQE", "niqe_fitted": "NIQE, fitted",
+    "brisque": "BRISQUE",
     "id_facenet512": "ID, FaceNet-512", "id_arcface": "ID, ArcFace",
     "id_mobilefacenet": "ID, MobileFaceNet", "mouth_psnr": "mouth PSNR, dB",
     "mouth_ssim": "mouth SSIM", "psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS",

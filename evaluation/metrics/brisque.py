@@ -25,6 +25,7 @@ from core.errors import InputError
 from core.weights import Store
 from evaluation.metrics.rows import finite_mean, pooled
 from evaluation.videos import Kind, VideoCase
+from models.experts.imresize import halved
 
 WEIGHT = "brisque_live"
 FEATURES = 36
@@ -52,18 +53,6 @@ def normalised(grey: np.ndarray) -> np.ndarray:
     square = cv2.GaussianBlur(grey * grey, (7, 7), 7 / 6, borderType=edge)
     normal = (grey - mean) / (np.sqrt(np.abs(square - mean * mean)) + 1)
     return np.where(np.abs(normal) < FLAT, 0.0, normal)
-
-
-def halved(grey: np.ndarray) -> np.ndarray:
-    """Half as large by the cubic filter, widened against aliasing, edges mirrored (imresize)."""
-    away = np.abs(np.arange(-3.5, 4)) / 2  # output pixels lie between two input pixels
-    near = 1.5 * away**3 - 2.5 * away**2 + 1
-    far = -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
-    taps = np.where(away <= 1, near, far)
-    taps /= taps.sum()
-    wide = np.pad(grey, ((3, 4), (3, 4)), mode="symmetric")
-    rows = np.lib.stride_tricks.sliding_window_view(wide, 8, axis=0)[::2] @ taps
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(rows, 8, axis=1)[:, ::2] @ taps)
 
 
 @dataclass(frozen=True)

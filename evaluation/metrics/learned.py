@@ -15,7 +15,7 @@ from evaluation.metrics.hyper_iqa import HyperIqa
 from evaluation.metrics.lip_score import LipScore
 from evaluation.metrics.lpips import LpipsAlex
 from evaluation.metrics.lse import LseC, LseD
-from evaluation.metrics.niqe import NiqeFitted
+from evaluation.metrics.niqe import Niqe, NiqeFitted
 from evaluation.metrics.vbench_consistency import BackgroundConsistency, SubjectConsistency
 from evaluation.metrics.vbench_motion import DynamicDegree, MotionSmoothness
 from evaluation.metrics.vbench_quality import AestheticQuality, ImagingQuality
@@ -36,6 +36,7 @@ MAKERS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "id_arcface": (("arcface_w600k_r50",), identity.arcface),
     "id_facenet512": (("facenet512",), identity.facenet512),
     "hyper_iqa": (HyperIqa.needs, HyperIqa),
+    "niqe": (Niqe.needs, Niqe),
     "lpips": (LpipsAlex.needs, LpipsAlex),
     "vbench_subject_consistency": (SubjectConsistency.needs, SubjectConsistency),
     "vbench_background_consistency": (BackgroundConsistency.needs, BackgroundConsistency),

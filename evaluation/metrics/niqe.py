@@ -40,3 +40,36 @@ class NiqeFitted(Judged):
 
     def _score(self, picture: np.ndarray) -> float:
         return self._judge.score(picture)
+
+
+class Niqe(Judged):
+    """NIQE of face crops by the authors' natural model, 0 or more; lower is better. Reference:
+    none, the output alone.
+
+    Model: ``modelparameters.mat`` of LIVE's release (weight ``niqe_pristine``). Preprocessing:
+    crops of ``Viewing.crop``, grey, cut to whole blocks of 96 px side by side, at two scales.
+
+    Papers don't say which pictures theirs were made of: whole frames are usual. What fools it: as
+    ``NiqeFitted``.
+
+    Args:
+        weights: the model, as ``models.experts.niqe`` converts it.
+        features: folder where scores are kept by the crops' content; None keeps none.
+        threads: not used.
+        name: another one for another model.
+    """
+
+    better: Literal["higher", "lower", "one"] = "lower"
+    needs: tuple[str, ...] = ("niqe_pristine",)
+
+    def __init__(
+        self, weights: Path, features: Path | None = None, threads: int = 1, name: str = "niqe"
+    ) -> None:
+        # Imported here: scipy.
+        from models.experts.niqe import PublishedNiqe
+
+        self.name, self._judge = name, PublishedNiqe(weights)
+        self._kept = Features(features, "niqe@1", weights)
+
+    def _score(self, picture: np.ndarray) -> float:
+        return self._judge.score(picture)

@@ -80,6 +80,13 @@ def _net(make: Callable[[], nn.Module], gain: float = 1.0) -> Callable[[Path], N
     return write
 
 
+def _natural(path: Path) -> None:
+    """A model of natural pictures: any mean, and a covariance that can be inverted."""
+    with atomic(path) as part:
+        mean = torch.from_numpy(_random("mean", (36,))).double()
+        save_file({"mean": mean, "covariance": torch.eye(36, dtype=torch.float64)}, part)
+
+
 def _weightings(path: Path) -> None:
     """LPIPS' are no less than 0, as the published ones."""
     with torch.device("meta"):
@@ -175,6 +182,7 @@ STAND_INS: dict[str, Callable[[Path], None]] = {
     "arcface_w600k_r50": _face(ArcFace512),
     "facenet512": _face(FaceNet512, last=True),
     "hyper_iqa": _net(HyperIQA),
+    "niqe_pristine": _natural,
     "alexnet": _net(AlexNet, 2**0.5),
     "lpips_alex": _weightings,
     "dino_vitb16": _net(Dino),

@@ -1,9 +1,12 @@
 """NIQE after Mittal, Soundararajan & Bovik, "Making a completely blind image quality analyzer"
 (2013): how far a picture's local statistics are from natural ones. Lower is better.
 
-The natural model is our own fit, to photos that open packages carry (bench/fit_niqe.py), not the
-authors' (125 photos); halving is a 2x2 mean. So the numbers order pictures but are no published
-NIQE, and the name says so: ``niqe-fitted@HASH``.
+Two of them. ``Niqe``'s natural model is our own fit, to photos that open packages carry
+(bench/fit_niqe.py), not the authors' (125 photos); its blocks overlap and halving is a 2x2 mean. So
+its numbers order pictures but are no published NIQE, and the name says so: ``niqe-fitted@HASH``.
+``PublishedNiqe`` is the authors' release with their model, which a person provides:
+
+    python -m models.experts.niqe MODELPARAMETERS.mat weights/niqe_pristine.safetensors
 
 Legend: P = 96 px, a block's side; a feature vector is 36 numbers, 18 at each of two scales.
 """
@@ -12,14 +15,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
+from scipy.io import loadmat
 from scipy.special import gamma
+
+from core.errors import InputError
+from core.files import atomic
+from models.experts.imresize import halved
 
 BLOCK, STRIDE = 96, 32
 """Blocks of a judged picture overlap: a 128 px crop would have only one otherwise."""
@@ -54,12 +63,67 @@ class Niqe:
 
     def score(self, picture: np.ndarray) -> float:
         """See ``QualityExpert.score``; pictures below 96 px are enlarged."""
-        found, _ = features(picture, STRIDE)
-        mean = found.mean(0)
-        own = np.cov(found.T) if len(found) > 1 else np.zeros_like(self.natural.covariance)
-        apart = self.natural.mean - mean
-        pooled = np.linalg.pinv((self.natural.covariance + own) / 2)
-        return float(np.sqrt(apart @ pooled @ apart))
+        return _apart(features(picture, STRIDE)[0], self.natural)
+
+
+class PublishedNiqe:
+    """NIQE as LIVE's release computes it: blocks side by side, the rest of the picture cut off.
+
+    Args:
+        model: the authors' model, as ``convert`` writes it.
+    """
+
+    better = "lower"
+    name = "niqe"
+
+    def __init__(self, model: Path) -> None:
+        tensors = load_file(model)
+        self.natural = Natural(tensors["mean"], tensors["covariance"])
+
+    def score(self, picture: np.ndarray) -> float:
+        """See ``QualityExpert.score``.
+
+        Raises:
+            InputError: a picture of less than a block.
+        """
+        grey: np.ndarray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64)
+        height, width = (side // BLOCK * BLOCK for side in grey.shape)
+        if not height or not width:
+            raise InputError(f"NIQE needs {BLOCK} px each way, not {grey.shape[::-1]}")
+        grey = grey[:height, :width]
+        one, _ = _blocks(grey, BLOCK, BLOCK)
+        two, _ = _blocks(halved(grey), BLOCK // 2, BLOCK // 2)
+        return _apart(np.concatenate([_statistics(one), _statistics(two)], 1), self.natural)
+
+
+def convert(source: Path, out: Path) -> Natural:
+    """The authors' model, MATLAB's ``mu_prisparam`` and ``cov_prisparam``, as one file of tensors.
+
+    Raises:
+        InputError: another file.
+    """
+    try:
+        found = loadmat(source, variable_names=["mu_prisparam", "cov_prisparam"])
+        mean = np.ascontiguousarray(found["mu_prisparam"], np.float64).ravel()
+        covariance = np.ascontiguousarray(found["cov_prisparam"], np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{source} holds no mu_prisparam and cov_prisparam; give modelparameters.mat of LIVE's "
+            "NIQE release"
+        ) from error
+    if mean.shape != (36,) or covariance.shape != (36, 36):
+        raise InputError(f"{source} is a model of {mean.size} numbers, NIQE has 36")
+    with atomic(out) as part:
+        save_file({"mean": mean, "covariance": covariance}, part)
+    return Natural(mean, covariance)
+
+
+def _apart(found: np.ndarray, natural: Natural) -> float:
+    """Distance of features (N, 36) from a natural model (Eq. 10 of the paper)."""
+    own = np.cov(found.T) if len(found) > 1 else np.zeros_like(natural.covariance)
+    apart = natural.mean - found.mean(0)
+    pooled = np.linalg.pinv((natural.covariance + own) / 2)
+    return float(np.sqrt(apart @ pooled @ apart))
 
 
 def fit(pictures: Sequence[np.ndarray]) -> Natural:
@@ -143,3 +207,7 @@ def _aggd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
     left, right = left * scale, right * scale
     return shape, left, right, (right - left) * gamma(2 / shape) / gamma(1 / shape)
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -13,7 +13,7 @@ from scipy import ndimage, special
 from core.errors import InputError
 from core.media.shapes import INNER_LIPS, OUTER_LIPS, mouth_box
 from core.weights import Store
-from evaluation.metrics.brisque import Brisque, Regression, convert, features, halved
+from evaluation.metrics.brisque import Brisque, Regression, convert, features
 from evaluation.metrics.flicker import Flicker, backward, warped
 from evaluation.metrics.leakage import Leakage
 from evaluation.metrics.on_crops import OnCrops, openings
@@ -24,6 +24,7 @@ from evaluation.metrics.ssim import Ssim, ssim_map
 from evaluation.metrics.success import Success
 from evaluation.metrics.video_lmd import VideoLmd
 from evaluation.videos import Seen
+from models.experts.imresize import halved
 from tests.evaluation.drawn_videos import (
     blurred,
     drawn,

@@ -89,3 +89,25 @@ def test_names_weights_and_choice(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "hyper_iqa.safetensors")
     with pytest.raises(InputError, match="no HyperIQA"):
         load_quality("auto", store)
+
+
+def test_the_authors_model_is_read_from_matlabs_file(tmp_path):
+    from scipy.io import savemat
+
+    from core.errors import InputError
+    from models.experts.niqe import PublishedNiqe, convert
+
+    mean, covariance = np.arange(36.0), np.eye(36)
+    savemat(tmp_path / "model.mat", {"mu_prisparam": mean[None], "cov_prisparam": covariance})
+    convert(tmp_path / "model.mat", tmp_path / "niqe.safetensors")
+    judge = PublishedNiqe(tmp_path / "niqe.safetensors")
+    np.testing.assert_array_equal(judge.natural.mean, mean)
+    with pytest.raises(InputError, match="96 px each way"):
+        judge.score(np.zeros((95, 200, 3), np.uint8))
+    savemat(tmp_path / "other.mat", {"mu_prisparam": mean[:5], "cov_prisparam": np.eye(5)})
+    for name, said in (
+        ("other.mat", "a model of 5 numbers"),
+        ("none.mat", "holds no mu_prisparam"),
+    ):
+        with pytest.raises(InputError, match=said):
+            convert(tmp_path / name, tmp_path / "niqe.safetensors")
