@@ -13,6 +13,7 @@ import pytest
 from core.media.video import VideoWriter
 from core.testing import talking_frame
 from evaluation.benchmarks.pairs import Heads, find
+from evaluation.metrics import learned
 from evaluation.published import MARK
 from flows.cli import main
 from infra.settings import settings
@@ -158,8 +159,13 @@ def test_the_synthetic_benchmark_brings_its_clips_and_tells_the_speed(tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_metrics_of_absent_weights_run_all_the_way_with_random_ones(clips, tmp_path, monkeypatch):
+    """All but VBench's largest nets, which take minutes and have tests of their own."""
     monkeypatch.setenv("FLASHLIPS_RUNS", str(tmp_path / "runs"))
+    heavy = {n for n in learned.MAKERS if n.startswith("vbench")} - {"vbench_subject_consistency"}
+    kept = {name: made for name, made in learned.MAKERS.items() if name not in heavy}
+    monkeypatch.setattr(learned, "MAKERS", kept)
     arguments = ["evaluate", "--benchmark", "reconstruction", "--clips", str(clips), "--random"]
     arguments += ["--videos", str(clips), "--system", "same", "--out", str(tmp_path / "out")]
     assert main(arguments) == 0
@@ -169,7 +175,7 @@ def test_metrics_of_absent_weights_run_all_the_way_with_random_ones(clips, tmp_p
         name = metric["name"]
         assert not any(n == name or n.startswith(f"{name}_") for n in found["values"]), name
     tried = {n: v for n, v in found["values"].items() if n.startswith("random/")}
-    wanted = ("fid", "fvd", "lip_score", "lse_c", "lse_d", "id_arcface", "hyper_iqa", "lpips")
+    wanted = kept.keys() - {"id_mobilefacenet"}  # its weights are here
     assert {f"random/{n}" for n in wanted} <= tried.keys()
     run = next(iter(children().values()))
     numbers = {n: v for n, v in tried.items() if v is not None}  # FVD of so few windows has none
