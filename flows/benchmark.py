@@ -16,7 +16,7 @@ from core.weights import REGISTRY, Store
 from evaluation.benchmarks.pairs import Heads, Pair, VideoBenchmark, find
 from evaluation.comparison import compare
 from evaluation.metrics.speed import Speed, speed
-from evaluation.published import published
+from evaluation.published import MARK, published
 from evaluation.published.runs import SETTINGS, reference_runs
 from evaluation.scores import Scores
 from evaluation.video_numbers import judged
@@ -27,7 +27,6 @@ from flows.console import Console
 from flows.tracking import RUN, parent_run
 from infra.mlflow_tracker import run_tags
 from infra.settings import settings
-from infra.trackers import NullTracker
 
 SHOWN = ("lip_score", "lmd", "leakage", "mouth_psnr", "psnr")
 """Numbers by which videos are called worst and best: the first that was measured, then any."""
@@ -234,10 +233,8 @@ def _track(found: dict[str, Any], page: Path, out: Path) -> None:
     """In MLflow: one run for each benchmark's work, below it a child for each system measured."""
     benchmark, folder = found["benchmark"], job_of(found)
     tags = {"benchmark": benchmark, "data": found["manifest"]["hash"], "stage": "evaluate"}
-    new = not (folder / RUN).exists()
+    _track_published(benchmark)
     parent = parent_run(folder, f"evaluate {benchmark}", tags)
-    if new:
-        _track_published(parent, benchmark)
     recipe = (found["checkpoint"] or {}).get("recipe_sha", "")
     whose = run_tags(found["system"], "evaluate", recipe, found["manifest"]["hash"])
     whose |= {"benchmark": benchmark, "complete": str(found["complete"]).lower()}
@@ -254,9 +251,14 @@ def job_of(found: dict[str, Any]) -> Path:
     return settings().runs / "evaluations" / f"{found['benchmark']}-{found['manifest']['hash']}"
 
 
-def _track_published(parent: NullTracker, benchmark: str) -> None:
-    """What papers print in the benchmark's setting, as children that say so."""
+def _track_published(benchmark: str) -> None:
+    """What papers print in the benchmark's setting, once, in an experiment of its own."""
     setting = SETTINGS.get(benchmark.partition("@")[0])
+    folder = settings().runs / "evaluations" / f"published-{setting}"
+    if setting is None or (folder / RUN).exists():
+        return
+    parent = parent_run(folder, f"published, {setting}", {"mark": MARK}, "published")
     for run in reference_runs([row for row in published() if row.setting == setting]):
         with parent.child(run.name, run.tags) as child:
             child.metrics(run.values, 0)
+    parent.close()

@@ -8,19 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.files import read_json, write_json
-from infra.mlflow_tracker import open_tracker
+from infra.mlflow_tracker import EXPERIMENT, open_tracker
 from infra.settings import settings
 from infra.trackers import NullTracker
 
 RUN = "mlflow_run.json"
 
 
-def parent_run(folder: Path, name: str, tags: Mapping[str, str] | None = None) -> NullTracker:
+def parent_run(
+    folder: Path, name: str, tags: Mapping[str, str] | None = None, experiment: str = EXPERIMENT
+) -> NullTracker:
     """The job's run; the same one after an interruption."""
     known = folder / RUN
     if not known.exists():
         write_json(known, {"key": uuid.uuid4().hex})
-    return open_tracker(settings(), name, tags, resume=key_in(folder))
+    return open_tracker(settings(), name, tags, experiment, resume=key_in(folder))
 
 
 def key_in(folder: Path) -> str:

@@ -41,11 +41,13 @@ class RunRef:
         uri: MLflow's address.
         key: of the run, as its tag ``flashlips.key`` says; known before MLflow answers.
         spool: folder of outboxes.
+        experiment: group of runs; children are in their parent's.
     """
 
     uri: str
     key: str
     spool: str
+    experiment: str = EXPERIMENT
 
 
 class MlflowTracker(NullTracker):
@@ -94,7 +96,8 @@ class MlflowTracker(NullTracker):
 
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> MlflowTracker:
         """A child run."""
-        run = MlflowTracker(_ref(self.ref.uri, self.ref.spool), self._outbox, self._sender)
+        ref = _ref(self.ref.uri, self.ref.spool, experiment=self.ref.experiment)
+        run = MlflowTracker(ref, self._outbox, self._sender)
         run._start(name, tags or {}, parent=self.ref.key)
         return run
 
@@ -122,7 +125,7 @@ class MlflowTracker(NullTracker):
         self._outbox.close()
 
     def _start(self, name: str, tags: Mapping[str, str], **more: Any) -> None:
-        usual = {"experiment": EXPERIMENT, "place": None, "parent": "", "join": False}
+        usual = {"experiment": self.ref.experiment, "place": None, "parent": "", "join": False}
         self._add("start", **{"name": name, "tags": dict(tags), "at": _now(), **usual, **more})
 
     def _add(self, kind: str, **values: Any) -> None:
@@ -154,12 +157,12 @@ def open_tracker(
         experiment: group of runs.
         resume: key (``RunRef.key``) of a run to go on with; made anew when MLflow has it no more.
     """
-    ref = _ref(settings.mlflow_uri, str(_spool(settings.runs)), resume)
+    ref = _ref(settings.mlflow_uri, str(_spool(settings.runs)), resume, experiment)
     run = _opened(ref)
     if isinstance(run, MlflowTracker):
         # A server knows its own place for artifacts; the local database is told ours.
         place = None if settings.tracking else settings.artifacts.as_uri()
-        run._start(name, tags or {}, experiment=experiment, place=place)
+        run._start(name, tags or {}, place=place)
     return run
 
 
@@ -249,8 +252,8 @@ def _spool(runs: Path) -> Path:
     return (runs / "tracking").resolve()
 
 
-def _ref(uri: str, spool: str, key: str = "") -> RunRef:
-    return RunRef(uri, key or uuid.uuid4().hex, spool)
+def _ref(uri: str, spool: str, key: str = "", experiment: str = EXPERIMENT) -> RunRef:
+    return RunRef(uri, key or uuid.uuid4().hex, spool, experiment)
 
 
 def _now() -> int:
