@@ -35,6 +35,7 @@ class _Worker:
     """One process with its own nets."""
 
     def __init__(self, tools: Tools) -> None:
+        cv2.setNumThreads(1)  # a core each; more would wait for the neighbours'
         self._reader, self._metrics = tools()
 
     def measure(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,12 @@ def train(shards, out, workers=1, **changes):
 @pytest.mark.parametrize(
     ("variables", "workers", "threads", "says"),
     [
-        ({"FLASHLIPS_GPUS": "1"}, 1, 1, "add nodes with GPUs, or set FLASHLIPS_GPUS=0"),
+        (
+            {"FLASHLIPS_GPUS": "1"},
+            1,
+            1,
+            "add nodes with GPUs, or set FLASHLIPS_GPUS=0 to train on processors",
+        ),
         ({}, 1, 8, "none large enough for one: add larger nodes, or give the recipe fewer threads"),
         ({}, 4, 1, "room for 1: add nodes, or set FLASHLIPS_WORKERS to so many"),
     ],
@@ -132,11 +137,11 @@ def test_evaluation_says_what_is_missing(cluster, tmp_path, monkeypatch):
 def test_a_node_that_joins_in_time_is_used(cluster, shards, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(ray_cluster, "JOINING_S", 120.0)  # a busy machine starts a node slowly
     before = len(ray_cluster.nodes())
-    joins = threading.Timer(3.0, join, (cluster, 2))
-    joins.start()
-    card = train(shards, tmp_path / "out", threads=2)
-    joins.join()
-    assert card.step == 4
+    with ThreadPoolExecutor(1) as elsewhere:
+        trained = elsewhere.submit(train, shards, tmp_path / "out", threads=2)
+        time.sleep(3.0)
+        join(cluster, 2)  # Ray starts nodes from the main thread alone
+        assert trained.result().step == 4
     assert len(ray_cluster.nodes()) == before + 1
     assert "waiting up to 120 s for nodes to join" in caplog.text
 

@@ -55,7 +55,8 @@ def run(head, *words: str, **variables: str) -> subprocess.Popen:
 
 
 def test_a_verb_runs_there_with_this_machines_settings(head):
-    process = run(head, "settings", FLASHLIPS_WORKERS="7", AWS_SECRET_ACCESS_KEY="hush-hush")
+    keys = {"AWS_ACCESS_KEY_ID": "house", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
+    process = run(head, "settings", FLASHLIPS_WORKERS="7", **keys)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert any(line.split()[:2] == ["workers", "7"] for line in out.splitlines()), out
@@ -106,6 +107,7 @@ def test_ctrl_c_leaves_the_job_running(head):
     from ray.job_submission import JobSubmissionClient
 
     nobody = {"FLASHLIPS_S3_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    nobody |= {"AWS_ACCESS_KEY_ID": "house", "AWS_SECRET_ACCESS_KEY": "hush-hush"}
     words = ["data", "inspect", "s3://bucket/shards"]  # waits for the server to come back
     process = run(head, *words, FLASHLIPS_S3_PATIENCE="600", **nobody)
     line = process.stderr.readline()
@@ -114,7 +116,7 @@ def test_ctrl_c_leaves_the_job_running(head):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert f"{job} goes on" in err
     address, token = head
     headers = {"Authorization": f"Bearer {token.read_text()}"}
