@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import ray
 from ray.exceptions import RayActorError
 from ray.util import ActorPool
