@@ -24,6 +24,7 @@ from evaluation.metrics.features import EVERY, Features, content
 from evaluation.metrics.fid import Fid
 from evaluation.metrics.frechet_standin import LatentFrechet
 from evaluation.metrics.fvd import Fvd
+from evaluation.metrics.judged import APART
 from evaluation.metrics.niqe import NiqeFitted
 from evaluation.metrics.stand_ins import tiny_onnx
 from evaluation.videos import CROP, Seen, VideoCase, shrunk
@@ -295,12 +296,12 @@ def test_judges_are_averaged(cases, folder, random_metric):
     from models.experts.niqe import Niqe
 
     one = replace(cases[0], output=changed(cases[0].output, lambda crop: crop[:, 5:]), cache={})
-    scores = [Niqe().score(crop) for crop in one.output.crops[::EVERY]]
+    scores = [Niqe().score(crop) for crop in one.output.crops[::APART]]
     assert numbers(NiqeFitted(), one)["niqe_fitted"] == pytest.approx(np.mean(scores), abs=1e-4)
     two = replace(one, output=replace(one.output, crops=one.output.crops[:2]), cache={})
     metric = random_metric("hyper_iqa")
     judge = HyperIQAExpert(folder / "hyper_iqa.safetensors")
-    expected = np.mean([judge.score(crop) for crop in two.output.crops[::EVERY]])
+    expected = np.mean([judge.score(crop) for crop in two.output.crops[::APART]])
     assert numbers(metric, two)["random/hyper_iqa"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -311,7 +312,7 @@ def test_niqe_is_the_released_computation(cases, folder, random_metric):
     output = noisy(output, 9)  # of flat places rounding alone would be measured
     one = replace(cases[0], output=output, cache={})
     natural = load_file(folder / "niqe_pristine.safetensors")
-    scores = [released_niqe(crop, natural) for crop in one.output.crops[::EVERY]]
+    scores = [released_niqe(crop, natural) for crop in one.output.crops[::APART]]
     assert numbers(metric, one)["random/niqe"] == pytest.approx(np.mean(scores), rel=1e-4)
 
 
