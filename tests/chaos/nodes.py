@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
+from tests.integration.ray_nodes import tried
+
 PATIENCE_S = 120.0
-TRIES = 4
 HEAD = {"num_cpus": 1, "include_dashboard": False}
 
 
@@ -22,7 +22,7 @@ class Nodes:
         import ray
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = _tried(lambda: Cluster(initialize_head=True, head_node_args=HEAD))
+        self._cluster: Any = tried(lambda: Cluster(initialize_head=True, head_node_args=HEAD))
         self.address = str(self._cluster.address)
         self.other = self._join()
         ray.init(address=self.address, log_to_driver=False)
@@ -48,21 +48,10 @@ class Nodes:
         self._join()
 
     def _join(self) -> Any:
-        return _tried(lambda: self._cluster.add_node(num_cpus=1))
+        return tried(lambda: self._cluster.add_node(num_cpus=1))
 
     def alive(self) -> int:
         """How many nodes there are."""
         import ray
 
         return sum(node["Alive"] for node in ray.nodes())
-
-
-def _tried(make: Callable[[], Any]) -> Any:
-    """Ray gives a node 30 seconds to start, too few on a busy machine."""
-    for left in reversed(range(TRIES)):
-        try:
-            return make()
-        except Exception as error:
-            if not left or "timed out during startup" not in str(error):
-                raise
-    raise AssertionError

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,6 +13,7 @@ from flows.tracking import RUN
 from infra import services, stack
 from infra.mlflow_client import connect
 from infra.mlflow_sender import KEY
+from tests.servers import running
 
 
 @dataclass
@@ -32,16 +31,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[Team]:
-    with ExitStack() as ends:
-        # Not below pytest's folder, which others may not look into: PostgreSQL never runs as root.
-        folder = Path(ends.enter_context(TemporaryDirectory(prefix="flashlips-team-")))
-        folder.chmod(0o755)
-
-        def run(service: services.Service) -> services.Process:
-            process = services.Process(service, folder / "services")
-            ends.callback(process.stop, at_once=True)
-            return process.start()
-
+    with running() as (folder, run):
         database, address = None, f"sqlite:///{folder / 'mlflow.db'}"
         if stack.has_postgres():
             database = run(stack.postgres(folder / "postgres", services.free_port()))

@@ -19,6 +19,7 @@ from tests.chaos.training import (
     last_step,
     told,
 )
+from tests.servers import need_postgres
 from tests.training import dummy
 
 __all__ = ["team"]
@@ -138,8 +139,7 @@ def test_mlflow(shards, calm, moment: Moment, note: Note, tmp_path, team: Team):
 
 @pytest.mark.cell("train", "PostgreSQL under MLflow")
 def test_postgres(shards, calm, moment: Moment, note: Note, tmp_path, team: Team):
-    if team.postgres is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    need_postgres()
     tracked(team.postgres, shards, calm, moment, note, tmp_path, team)
 
 

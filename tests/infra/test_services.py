@@ -26,6 +26,7 @@ from infra.mlflow_tracker import MlflowTracker, open_tracker
 from infra.services import Process, Service, free_port, is_open
 from infra.settings import Settings, settings
 from infra.team import Team
+from tests.servers import need_postgres
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")
 
@@ -168,8 +169,7 @@ def test_services_start_after_those_they_need():
 
 
 def test_up_is_idempotent_and_down_keeps_data_and_credentials(runs, monkeypatch):
-    if not stack.has_postgres():
-        pytest.skip("PostgreSQL is not installed")
+    need_postgres()
     ours, said = Team(runs), []
     rows = ours.up(("s3", "postgres"), said.append)
     assert [(row.name, bool(row.pid), row.trouble) for row in rows] == [

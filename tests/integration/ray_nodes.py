@@ -12,15 +12,16 @@ def head(cpus: int) -> Any:
     """A cluster with its head."""
     from ray.cluster_utils import Cluster
 
-    return _tried(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": cpus}))
+    return tried(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": cpus}))
 
 
 def join(cluster: Any, cpus: int) -> Any:
     """One more node."""
-    return _tried(lambda: cluster.add_node(num_cpus=cpus))
+    return tried(lambda: cluster.add_node(num_cpus=cpus))
 
 
-def _tried(make: Callable[[], Any]) -> Any:
+def tried(make: Callable[[], Any]) -> Any:
+    """What starts a node, again and again."""
     for left in reversed(range(TRIES)):
         try:
             return make()
