@@ -9,7 +9,6 @@ from pathlib import Path
 from core.checkpoint import CheckpointRef
 from flows.console import Console
 from infra.settings import settings
-from infra.trackers import History
 from training.recipe import TrainRecipe
 from training.recipes import codec as recipes
 
@@ -35,8 +34,8 @@ def train_codec(real: Sequence[Path], rendered: Sequence[Path], out: Path) -> Pa
     for recipe, heads in phases:
         folder = settings().runs / "codec" / f"seed{recipe.seed}"
         made = train_on_pictures(
-            recipe, real, list(heads), folder, settings().store(), parents, History(folder),
-            console.training,
+            recipe, real, list(heads), folder, settings().store(), parents,
+            progress=console.training,
         )  # fmt: skip
         parents = {"slim": made}
     assert made is not None, "there are three phases"

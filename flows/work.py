@@ -20,7 +20,7 @@ from core.storage import Place
 from flows.console import Console
 from infra.metrics import meter, metered
 from infra.settings import REPO, settings
-from infra.trackers import History
+from infra.trackers import NullTracker
 
 Engine = Literal["local", "ray"]
 NANO = REPO / "checkpoints" / "nano"
@@ -91,7 +91,7 @@ def train_recipe(
 ) -> CheckpointRef:
     """Shards -> one stage's checkpoint; resumes, and skips what is finished."""
     console, store = console or Console(), settings().store()
-    tracker = metered(History(out, tracker), recipe.stage, settings())
+    tracker = metered(tracker or NullTracker(), recipe.stage, settings())
     if engine == "ray":
         from training.ray_job import train_on_ray
 

@@ -10,14 +10,16 @@ import json
 import logging
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from core.contracts import Numbers
+from core.errors import InputError
 from training.loop import Watch
 
 _POLL_S = 0.3
+_ROOM, _ERROR = 4096, ".error"
 
 
 class EventWriter(logging.Handler):
@@ -29,7 +31,8 @@ class EventWriter(logging.Handler):
 
     def _write(self, kind: str, **values: Any) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps({"kind": kind, **values}) + "\n")
+            # Begins a line too: half of one may be there, of a full disk or a worker that died.
+            file.write("\n" + json.dumps({"kind": kind, **values}) + "\n")
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Recipe."""
@@ -50,8 +53,11 @@ class EventWriter(logging.Handler):
         self._write("progress", values=[stage, step, steps, dict(losses), seconds_left])
 
     def error(self, message: str) -> None:
-        """A person's mistake, found on the worker."""
-        self._write("error", message=message)
+        """A person's mistake, found on the worker; goes into room that the reader has reserved.
+
+        It may be about a full disk.
+        """
+        _overwrite(self.path.with_suffix(_ERROR), message.encode()[:_ROOM])
 
     def emit(self, record: logging.LogRecord) -> None:
         """A log record."""
@@ -83,24 +89,29 @@ class EventReader:
     def __init__(self, path: Path, watch: Watch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.watch = path, watch
-        self.error: str | None = None
         self._mark = path.with_suffix(".at")
         self._pass_on_left()
         self._at = 0
-        self._mark.write_text("0")
+        for file in (self._mark, path.with_suffix(_ERROR)):
+            file.write_bytes(b" " * _ROOM)
+        _overwrite(self._mark, b"0")
         path.write_bytes(b"")
+
+    @property
+    def error(self) -> str:
+        """A person's mistake, found on a worker; "" when there is none."""
+        return self.path.with_suffix(_ERROR).read_text(errors="ignore").strip()
 
     def drain(self) -> None:
         """Passes on every whole line that has come since the last call."""
         with self.path.open("rb") as file:
             file.seek(self._at)
             new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        for line in whole.splitlines():
-            self._pass_on(json.loads(line))
-        if whole:
-            self._at += len(whole)
-            self._mark.write_text(str(self._at))
+        for line in new[: new.rfind(b"\n") + 1].splitlines(keepends=True):
+            for event in _events(line):
+                self._pass_on(event)
+            self._at += len(line)
+            _overwrite(self._mark, str(self._at).encode())
 
     def _pass_on_left(self) -> None:
         """Numbers of the run before, from where its driver had stopped reading."""
@@ -109,19 +120,24 @@ class EventReader:
             left = self.path.read_bytes()[at:]
         except (OSError, ValueError):  # there was none, or nobody knows
             return
-        for line in left[: left.rfind(b"\n") + 1].splitlines():
-            event = json.loads(line)
+        for event in _events(left):
             if event["kind"] == "metrics":
                 self._pass_on(event)
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """A thread drains the file inside this block; the rest is drained at its end."""
+        """A thread drains the file inside this block; the rest is drained at its end.
+
+        Raises:
+            InputError: a worker's; whatever else was raised inside follows from that.
+        """
         stop = threading.Event()
 
         def follow() -> None:
-            while not stop.wait(_POLL_S):
-                self.drain()
+            # A full disk is told by the last drain, which stands where somebody hears it.
+            with suppress(OSError):
+                while not stop.wait(_POLL_S):
+                    self.drain()
 
         thread = threading.Thread(target=follow, name="events", daemon=True)
         thread.start()
@@ -131,6 +147,8 @@ class EventReader:
             stop.set()
             thread.join()
             self.drain()
+            if self.error:
+                raise InputError(self.error)
 
     def _pass_on(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
@@ -144,5 +162,16 @@ class EventReader:
             self.watch.tracker.artifact(Path(event["path"]), event["folder"])
         elif kind == "log":
             logging.getLogger(event["name"]).log(event["level"], "%s", event["text"])
-        else:
-            self.error = event["message"]
+
+
+def _overwrite(file: Path, text: bytes) -> None:
+    """Writes into room that is there already: a full disk, or a kill, leaves no half of it."""
+    with file.open("r+b") as out:
+        out.write(text.ljust(_ROOM))
+
+
+def _events(lines: bytes) -> Iterator[dict[str, Any]]:
+    """The whole lines among these."""
+    for line in lines.splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)

@@ -22,12 +22,13 @@ from core.shards import Shards, read_manifest
 from core.storage import Place, absolute
 from core.weights import Store
 from infra.settings import settings
+from infra.trackers import NullTracker
 from models import SYSTEMS
 from models.system import Stage, load_system
 from training import checkpointing, optim, reading
 from training.alone import alone
 from training.keeping import Keeper
-from training.loop import Loop, NoTracker, Progress, Watch, check_terms, no_progress
+from training.loop import Loop, Progress, Watch, check_terms, no_progress
 from training.memory import check_memory
 from training.recipe import TrainRecipe
 
@@ -259,7 +260,7 @@ def train_here(
     if done is not None and keep is None:
         log.info("%s is finished: %s", recipe.stage, out)
         return done
-    tracker = tracker or NoTracker()
+    tracker = tracker or NullTracker()
     tracker.params(recipes.to_json(recipe))
     run_stage(job, Watch(tracker, progress), threads_of(recipe))
     tracker.artifact(out / CARD)

@@ -6,9 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ import torch
 from core.contracts import Numbers, Objective, Tracker
 from core.errors import InputError
 from core.files import write_bytes
+from infra.trackers import History
 from training import checkpointing, histograms, optim, sharding, validation
 from training.checkpointing import Identity, Run
 from training.data import Samples
@@ -33,19 +33,6 @@ _PROGRESS_EVERY_S = 0.5
 
 class Diverged(InputError):
     """Loss or gradient was no number for too many steps in a row."""
-
-
-class NoTracker:
-    """A tracker that keeps nothing."""
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def metrics(self, values: Numbers, step: int) -> None:
-        """Nothing."""
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Nothing."""
 
 
 def no_progress(stage: str, step: int, steps: int, losses: Numbers, seconds_left: float) -> None:
@@ -101,7 +88,7 @@ class Loop:
         objective: the stage. data: its clips. recipe: how.
         out: folder for resumable states and pictures.
         who: identity of the run; states of another one are not resumed.
-        watch: console and tracker.
+        watch: console and tracker; the loop itself keeps the history in ``out``.
         saved: told of each state that is on disk.
     """
 
@@ -117,7 +104,8 @@ class Loop:
     ) -> None:
         check_terms(objective, recipe)
         self.objective, self.data, self.recipe = objective, data, recipe
-        self.out, self.who, self.watch = out, who, watch
+        self.out, self.who = out, who
+        self.watch = replace(watch, tracker=History(out, watch.tracker))
         self.device = device()
         for module in {**objective.frozen(), **objective.trainable()}.values():
             module.to(self.device)

@@ -13,10 +13,11 @@ from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Tracker
 from core.sample import SCHEMA_VERSION
 from core.weights import Store
+from infra.trackers import NullTracker
 from training import checkpointing
 from training.data import Data
 from training.job import find_stage, threads_of
-from training.loop import Loop, NoTracker, Progress, Watch, no_progress
+from training.loop import Loop, Progress, Watch, no_progress
 from training.patches import groups
 from training.picture_data import PictureData, sources_of
 from training.recipe import TrainRecipe
@@ -47,7 +48,7 @@ def train_on_pictures(
     Raises:
         InputError: a source or the teacher is missing, or the recipe fits no objective.
     """
-    parents, tracker = dict(parents or {}), tracker or NoTracker()
+    parents, tracker = dict(parents or {}), tracker or NullTracker()
     objective: Any = find_stage(recipe).build(recipe.net, parents, {}, store)
     pictures = PictureData(groups(real, rendered), objective.derive)
     who = checkpointing.identity(recipe, pictures.hash(), parents)

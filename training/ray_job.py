@@ -15,14 +15,16 @@ from core import recipe as recipes
 from core.checkpoint import CARD, CheckpointRef, read_card
 from core.contracts import Tracker
 from core.errors import InputError
+from core.files import room_in
 from core.shards import Shards
 from core.storage import Place
 from core.weights import Store
 from infra.placement import Ask, Node, share
 from infra.settings import quiet, settings
+from infra.trackers import NullTracker
 from training.events import EventReader, EventWriter
 from training.job import Job, check, known, run_stage, threads_of, train_here
-from training.loop import NoTracker, Progress, Watch, device, no_progress
+from training.loop import Progress, Watch, device, no_progress
 from training.recipe import TrainRecipe
 
 __all__ = ["local_ray", "train_here", "train_on_ray"]
@@ -81,15 +83,14 @@ def train_on_ray(  # noqa: PLR0913 - train_here's, and how many
     if done is not None and keep is None:
         log.info("%s is finished: %s", recipe.stage, out)
         return read_card(out)
-    tracker = tracker or NoTracker()
+    tracker = tracker or NullTracker()
     tracker.params(recipes.to_json(recipe))
-    reader = EventReader(job.out / "events.jsonl", Watch(tracker, progress))
     # Workers of a cluster stand on machines of their own; here they share this one.
     threads = threads_of(recipe, 1 if settings().cluster else workers)
-    with local_ray(threads * workers), reader.following():
-        _fit(job, reader.path, workers, threads)
-    if reader.error is not None:
-        raise InputError(reader.error)
+    with room_in(job.out):
+        reader = EventReader(job.out / "events.jsonl", Watch(tracker, progress))
+        with local_ray(threads * workers), reader.following():
+            _fit(job, reader.path, workers, threads)
     tracker.artifact(out / CARD)
     return read_card(out)
 

@@ -125,6 +125,7 @@ def test_node(shards, runs, calm_of_two, moment: Moment, note: Note, tmp_path, t
         before = {run.worker(rank) for rank in range(2)}
         nodes.lose()
         assert last_step(out) < STEPS, "it was taken away too late"
+        nodes.noticed()
         nodes.add()
         run.completed()
         assert not before & {run.worker(rank) for rank in range(2)}, "nobody began again"
@@ -167,18 +168,22 @@ def tracked(victim, shards, calm, moment, note, tmp_path, team) -> None:
     in_mlflow(out, calm, team.address)
 
 
+@pytest.mark.ray
 @pytest.mark.cell("train", "S3 server in checkpointing")
-def test_s3(shards, runs, calm, moment: Moment, note: Note, tmp_path, s3):
+def test_s3(shards, runs, request, moment: Moment, note: Note, tmp_path, s3):
     """Checkpoints are kept in a bucket whose server is killed; states may be missing, not the end.
 
     A server that stays away ends the run with a sentence; the rerun keeps the checkpoint.
     """
     out, step = tmp_path / "out", step_of(moment, note)
-    early = moment.one_of("early", "late") == "early"
+    variant = moment.one_of("early", "late", "early, two workers on Ray")
+    early, workers = variant != "late", 2 if "Ray" in variant else 0
+    calm = request.getfixturevalue("calm_of_two" if workers else "calm")
     note.how = f"SIGKILL, back {'10 steps later' if early else 'after the end'}"
+    note.how += ", two workers on Ray" if workers else ""
     env = {**runs, "FLASHLIPS_S3_PATIENCE": "120" if early else "5"}
     kept = s3.folder / "data" / "bucket" / "kept"
-    with Training(shards, out, keep="s3://bucket/kept", **env) as run:
+    with Training(shards, out, workers, keep="s3://bucket/kept", **env) as run:
         run.reach(step)
         assert list(kept.glob("state/*/kept.json")), "no state was kept"
         s3.kill()
@@ -202,12 +207,14 @@ def test_s3(shards, runs, calm, moment: Moment, note: Note, tmp_path, s3):
     assert not list(kept.glob("state/*/*")), "states were left"
 
 
+@pytest.mark.ray
 @pytest.mark.cell("train", "disk full")
 def test_disk(shards, runs, calm, moment: Moment, note: Note, tmp_path):
+    workers = int(moment.one_of("0", "1"))
     with small_disk(tmp_path / "small", 40 + 4 * moment.rng.randrange(10)) as disk:
         out = disk.folder / "out"
-        note.how = disk.how
-        with Training(shards, out, pause_s=0.05, **disk.env, **runs) as run:
+        note.how = disk.how + (", a worker on Ray" if workers else "")
+        with Training(shards, out, workers, pause_s=0.05, **disk.env, **runs) as run:
             run.until(lambda: last_step(out) > STEPS // 4, ended=True)
             disk.fill()
             sentence = run.refused()

@@ -6,11 +6,12 @@ import sys
 import pytest
 
 from core.errors import InputError
+from infra.trackers import NullTracker
 from tests.training import dummy
 from training import job
 from training.alone import alone
 from training.job import Job, run_stage, train_here
-from training.loop import NoTracker, Watch
+from training.loop import Watch
 
 HOLD = (
     "import sys, time; from pathlib import Path; from training.alone import alone\n"
@@ -55,4 +56,4 @@ def test_who_waited_for_the_end_of_this_very_run_trains_nothing(
     recipe = dummy.recipe(steps=2)
     train_here(recipe, shards, {}, tmp_path, nothing)
     monkeypatch.setattr(job, "_train", lambda *_: pytest.fail("it trained again"))
-    run_stage(Job(recipe, shards, {}, tmp_path, nothing), Watch(NoTracker()), 1)
+    run_stage(Job(recipe, shards, {}, tmp_path, nothing), Watch(NullTracker()), 1)

@@ -124,14 +124,29 @@ def test_events_arrive_whole_and_in_order(tmp_path, caplog):
         writer.metrics({"loss/total": 1.0}, 3)
         writer.progress("first", 3, 10, {"mse": 1.0}, 4.5)
         with (tmp_path / "e.jsonl").open("a") as file:
-            file.write('{"kind": "err')  # half a line: not yet written to its end
+            file.write('{"kind": "metr')  # half a line: not yet written to its end
             file.flush()
             reader.drain()
-            file.write('or", "message": "lower lr"}\n')
-    assert notes.losses() == {3: 1.0}
+            file.write('ics", "values": {"loss/total": 2.0}, "step": 4}\n')
+            file.write('{"kind": "metr')  # half a line: never written to its end
+        writer.metrics({"loss/total": 3.0}, 5)
+    assert notes.losses() == {3: 1.0, 4: 2.0, 5: 3.0}
     assert told == [("first", 3, 10, {"mse": 1.0}, 4.5)]
-    assert reader.error == "lower lr"
     logging.getLogger("training.x").setLevel(logging.NOTSET)
+
+
+def test_a_workers_mistake_is_what_the_driver_raises(tmp_path):
+    reader = EventReader(tmp_path / "e.jsonl", Watch(dummy.Notes()))
+    writer = EventWriter(reader.path)
+
+    def fail():
+        with reader.following():
+            writer.error("a longer one")
+            writer.error("lower lr")
+            raise RuntimeError("other workers miss the one that told")
+
+    with pytest.raises(InputError, match=r"^lower lr$"):
+        fail()
 
 
 def test_numbers_that_a_killed_driver_had_not_passed_on_are_passed_on_by_the_next(tmp_path):
@@ -146,7 +161,7 @@ def test_numbers_that_a_killed_driver_had_not_passed_on_are_passed_on_by_the_nex
     writer.metrics({"loss/total": 3.0}, 3)
     again.drain()
     assert second.losses() == {2: 2.0, 3: 3.0}
-    assert again.error is None
+    assert not again.error
     assert EventReader(path, Watch(dummy.Notes())).watch.tracker.losses() == {}
 
 
