@@ -1,7 +1,7 @@
 """Cells, their moments, and the table that is written when they have run.
 
-CHAOS_SEED draws the moments, CHAOS_MOMENTS is their number for each cell, and CHAOS_TABLE names a
-page that is to hold the table; it always goes to ``runs/chaos`` as well.
+CHAOS_SEED draws the moments. CHAOS_MOMENTS is their number for each cell; where it is given, a
+table goes to ``runs/chaos``, and into the page that CHAOS_TABLE names.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ SECONDS = pytest.StashKey[float]()
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "moment" in metafunc.fixturenames:
-        count = MOMENTS if metafunc.definition.get_closest_marker("slow") else 1
-        metafunc.parametrize("moment", range(count), indirect=True)
+        metafunc.parametrize("moment", range(MOMENTS), indirect=True)
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     item.stash[SECONDS] = item.stash.get(SECONDS, 0.0) + report.duration
     if report.when == "teardown" or report.outcome != "passed":
         item.stash.setdefault(ROWS, []).append(_row(item, mark.args, report))
-    if report.when == "teardown" and item.get_closest_marker("slow"):
+    if report.when == "teardown":
         found = item.config.stash.setdefault(ROWS, [])
         found.append({**item.stash[ROWS][0], "seconds": item.stash[SECONDS]})
     return report
@@ -92,7 +91,7 @@ def _row(item: pytest.Item, cell: tuple[str, str], report: pytest.TestReport) ->
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     rows = session.config.stash.get(ROWS, [])
-    if not rows:
+    if not rows or "CHAOS_MOMENTS" not in os.environ:
         return
     about = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -35,11 +35,13 @@ class Nodes:
         self._cluster.shutdown()
 
     def lose(self) -> None:
-        """Kills the other node; returns once Ray knows."""
-        before = self.alive()
+        """Kills the other node; Ray does not know yet."""
         self._cluster.remove_node(self.other, allow_graceful=False)
+
+    def noticed(self) -> None:
+        """Waits until Ray knows of the loss."""
         end = time.monotonic() + PATIENCE_S
-        while self.alive() >= before:  # a silent node is given 20 seconds
+        while self.alive() > 1:  # a silent node is given 20 seconds
             assert time.monotonic() < end, "the node is still there"
             time.sleep(0.2)
 

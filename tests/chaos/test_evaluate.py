@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from core.files import read_json
-from core.media.video import VideoWriter
-from core.testing import talking_frame
+from core.testing import talking_video
 from infra.mlflow_client import connect
 from tests.chaos.disk import small_disk
 from tests.chaos.harness import Moment, Note, Run, flashlips
@@ -26,11 +23,7 @@ def clips(tmp_path_factory, store) -> Path:
     folder = tmp_path_factory.mktemp("chaos") / "clips"
     folder.mkdir()
     for index in range(PAIRS):
-        tone = 0.1 * np.sin(np.arange(640 * FRAMES) / (8 + index)).astype(np.float32)
-        path = folder / f"{index}.mp4"
-        with VideoWriter(path, 320, 240, Fraction(25), tone, crf=10) as out:
-            for at in range(FRAMES):
-                out.write(talking_frame(at + 3 * index)[0])
+        talking_video(folder / f"{index}.mp4", FRAMES, index)
     return folder
 
 
