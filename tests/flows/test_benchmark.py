@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.media.video import VideoWriter
-from core.testing import talking_frame
+from core.testing import talking_frame, talking_video
 from evaluation.benchmarks.pairs import Heads, find
 from evaluation.metrics import learned
 from evaluation.published import MARK
@@ -25,10 +25,7 @@ def clips(tmp_path, store):
     folder = tmp_path / "clips"
     folder.mkdir()
     for index, name in enumerate(("anna", "ben")):
-        tone = 0.1 * np.sin(np.arange(12_800) / (8 + index)).astype(np.float32)
-        with VideoWriter(folder / f"{name}.mp4", 320, 240, Fraction(25), tone, crf=10) as out:
-            for at in range(20):
-                out.write(talking_frame(at + 3 * index)[0])
+        talking_video(folder / f"{name}.mp4", 20, index)
     return folder
 
 

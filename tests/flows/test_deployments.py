@@ -108,10 +108,12 @@ class Team:
 
     def run(self, source: Path, out: Path) -> str:
         """Asks for shards as the issue's user does; gives the run's id."""
-        said = self.prefect(
-            "deployment", "run", "preprocess/local", "--param", f"source={source}",
-            "--param", f"out={out}", "--param", "recipe=cheap_chain:cheap",
-        )  # fmt: skip
+        return self.ask("preprocess/local", source=source, out=out, recipe="cheap_chain:cheap")
+
+    def ask(self, deployment: str, **given: object) -> str:
+        """Asks for a run of a deployment; gives the run's id."""
+        pairs = [w for name, value in given.items() for w in ("--param", f"{name}={value}")]
+        said = self.prefect("deployment", "run", deployment, *pairs)
         return next(line.split()[-1] for line in said.splitlines() if "UUID" in line)
 
     def ended(self, client: SyncPrefectClient, run: str) -> Any:
