@@ -126,11 +126,11 @@ def test_kubernetes_objects_have_what_the_operator_asks_for(path):
 
 
 def test_the_job_is_a_command_that_we_have():
-    from flows.cli import _parser
+    from flows.cli import parser
 
     words = read(FOLDER / "kuberay_job.yaml")["spec"]["entrypoint"].split()
     assert words[:3] == ["python", "-m", "flows.cli"]
-    asked = _parser().parse_args(words[3:])
+    asked = parser().parse_args(words[3:])
     assert asked.engine == "ray"
     from core import recipe
 
