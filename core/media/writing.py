@@ -100,6 +100,7 @@ class VideoWriter:
         if self._sound is not None:
             self._audio = self._container.add_stream("aac", rate=self._rate, layout="mono")
             self._audio.bit_rate = 128_000 if self._rate > 24_000 else 64_000
+        self._stack.push(self._finish)
         return self
 
     def write(self, frame: np.ndarray | Picture, time_s: float | None = None) -> None:
@@ -139,16 +140,17 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            rest = [packet for track in self.tracks for packet in track.close()]
-            if kind is None:
-                self._container.mux(self._video.encode(None))
-                self._container.mux(rest)
-                if self._sound is not None:
-                    self._container.mux(self._audio.encode(None))
-            self._container.close()
-        finally:
-            self._stack.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Writes what is left. Of the stack: where it fails, no half of a video takes its place."""
+        rest = [packet for track in self.tracks for packet in track.close()]
+        if kind is None:
+            self._container.mux(self._video.encode(None))
+            self._container.mux(rest)
+            if self._sound is not None:
+                self._container.mux(self._audio.encode(None))
+        self._container.close()
 
 
 def encode_mp4(frames: Iterable[np.ndarray], fps: Fraction | float = 25, crf: int = 18) -> bytes:

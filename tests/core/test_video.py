@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
+import os
 from fractions import Fraction
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from core.errors import InputError
+from core.errors import DiskFull, InputError
 from core.media.audio import read_sound
 from core.media.video import (
     VideoWriter,
@@ -75,6 +78,20 @@ def test_nothing_half_written_under_the_final_name(tmp_path):
     with pytest.raises(KeyError):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_at_the_very_end_leaves_what_was_there(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"before")
+    writer = VideoWriter(path, 96, 64, NTSC)
+    writer.__enter__()
+    writer.write(picture(0))
+    writer._container = Mock(wraps=writer._container)
+    writer._container.close.side_effect = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(DiskFull, match="make room"):
+        writer.__exit__(None, None, None)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_span_holds_the_same_frames_as_the_whole(tmp_path):
