@@ -271,7 +271,7 @@ def _filesystem(endpoint: str, pid: int) -> Any:
     """One connection pool a process: a pool that was forked is of no use to the child."""
     import s3fs
 
-    return s3fs.S3FileSystem(
+    made = s3fs.S3FileSystem(
         endpoint_url=endpoint or None,
         use_listings_cache=False,
         skip_instance_cache=True,
@@ -283,6 +283,14 @@ def _filesystem(endpoint: str, pid: int) -> Any:
             "response_checksum_validation": "when_required",
         },
     )
+    made.loop.set_exception_handler(_overheard)
+    return made
+
+
+def _overheard(loop: Any, context: dict[str, Any]) -> None:
+    """Passes on what a task of the pool raised, but not the wire's: ``_tried`` hears of those."""
+    if not isinstance(context.get("exception"), (OSError, *_network_errors())):
+        loop.default_exception_handler(context)
 
 
 def _tried(target: Remote, call: Callable[[Any], T]) -> T:

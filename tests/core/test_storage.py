@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from aiohttp import ClientConnectionResetError
 
 from core import storage
 from core.errors import InputError
 from core.files import atomic, read_json, write_json
 from core.sample import SCHEMA_VERSION
 from core.shards import Manifest, read_manifest, read_samples, write_manifest, write_shard
-from core.storage import S3, Remote
+from core.storage import S3, Remote, _overheard
 
 
 def sample(key: str) -> dict:
@@ -114,3 +116,11 @@ def test_a_server_that_comes_back_is_waited_for(s3):
     write_json(s3.place("a") / "x.json", {"a": 1})
     back.join()
     assert read_json(s3.place("a") / "x.json") == {"a": 1}
+
+
+def test_of_a_lost_wire_only_the_call_that_waits_tells():
+    told = []
+    loop = SimpleNamespace(default_exception_handler=told.append)
+    for error in (ConnectionResetError(), ClientConnectionResetError(), KeyError("ours")):
+        _overheard(loop, {"exception": error})
+    assert [type(context["exception"]) for context in told] == [KeyError]
