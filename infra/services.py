@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -35,7 +36,8 @@ class Service:
         port: where it listens; 0 for one that listens nowhere.
         environment: variables besides this process's own.
         health: path that answers 200 once it is up; "" takes an open port for up.
-        answers: another way to see that it is up, in place of ``health``.
+        answers: another way to see that it is up, in place of ``health``; told when it was started,
+            in seconds since 1970.
         user: who runs it, where this process may choose; "" is whoever runs this.
         patience_s: how long it may take to come up.
         polite_s: how long it may take to end before it is killed.
@@ -47,11 +49,25 @@ class Service:
     port: int = 0
     environment: Mapping[str, str] = field(default_factory=dict)
     health: str = ""
-    answers: Callable[[], bool] | None = None
+    answers: Callable[[float], bool] | None = None
     user: str = ""
     patience_s: float = 180.0
     polite_s: float = 20.0
     address: str = ""
+
+
+class _Note(NamedTuple):
+    """What is known of a started process; zeros when none was.
+
+    Attributes:
+        pid: its number. began: when, as the system has it, by which it is known again.
+        polite_s: of its service. since: when it was asked to start. All in seconds since 1970.
+    """
+
+    pid: int = 0
+    began: float = 0.0
+    polite_s: float = 0.0
+    since: float = 0.0
 
 
 class Process:
@@ -70,13 +86,13 @@ class Process:
     @property
     def pid(self) -> int:
         """Of the running process; 0 when it does not run."""
-        pid, began, _ = self._noted()
+        note = self._noted()
         with suppress(psutil.Error):
-            process = psutil.Process(pid)
+            process = psutil.Process(note.pid)
             # A number that another process has got since is not ours.
-            same = abs(process.create_time() - began) < 1.0
+            same = abs(process.create_time() - note.began) < 1.0
             if same and process.status() != psutil.STATUS_ZOMBIE:
-                return pid
+                return note.pid
         return 0
 
     @property
@@ -84,7 +100,7 @@ class Process:
         """Whether it answers."""
         service = self.service
         if service.answers is not None:
-            return service.answers()
+            return service.answers(self._noted().since)
         if not service.port:
             return bool(self.pid)
         if not service.health:
@@ -106,6 +122,7 @@ class Process:
                 "that or choose another port"
             )
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        since = time.time()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 self.service.command,
@@ -118,8 +135,8 @@ class Process:
                 user=self.service.user or None if os.geteuid() == 0 else None,
             )
         began = psutil.Process(process.pid).create_time()
-        polite_s = self.service.polite_s
-        write_json(self._note, {"pid": process.pid, "began": began, "polite_s": polite_s})
+        note = _Note(process.pid, began, self.service.polite_s, since)
+        write_json(self._note, note._asdict())
         return self.wait(process)
 
     def wait(self, process: subprocess.Popen[bytes] | None = None) -> Process:
@@ -145,7 +162,7 @@ class Process:
         Returns:
             Whether there was something to end.
         """
-        family, (_, _, polite_s) = self._family(), self._noted()
+        family, polite_s = self._family(), self._noted().polite_s
         _signal(family, signal.SIGKILL if at_once else signal.SIGTERM)
         _, alive = psutil.wait_procs(family, timeout=polite_s)
         _signal(alive, signal.SIGKILL)
@@ -153,16 +170,14 @@ class Process:
         self._note.unlink(missing_ok=True)
         return bool(family)
 
-    def _noted(self) -> tuple[int, float, float]:
-        """Process id, when it began in seconds since 1970, ``polite_s``; zeros when not started."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            note = read_json(self._note)
-            return int(note["pid"]), float(note["began"]), float(note["polite_s"])
-        return 0, 0.0, 0.0
+    def _noted(self) -> _Note:
+        with suppress(OSError, ValueError, TypeError):
+            return _Note(**read_json(self._note))
+        return _Note()
 
     def _family(self) -> list[psutil.Process]:
         """The process, all below it, and what is left of its session where it is gone itself."""
-        pid, began, _ = self._noted()
+        pid, began, *_ = self._noted()
         if not pid:
             return []
         with suppress(psutil.Error):

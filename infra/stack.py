@@ -13,7 +13,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from core.errors import InputError
@@ -81,7 +81,7 @@ def postgres(folder: Path, port: int, password: str = "") -> Service:
         "postgres",
         (server, "-D", str(folder), "-p", str(port), "-h", HERE, "-k", ""),
         port,
-        answers=lambda: _lets_in(port, password),
+        answers=lambda since: _lets_in(port, password),
         user=POSTGRES,
         address=postgres_uri(port),
     )
@@ -188,18 +188,17 @@ def prefect_worker(
         variables: for the flows.
         name: of the worker, which takes up what one of that name left; "" is this machine's.
     """
-    made = datetime.now(UTC)
     # Flows' own lines go to the server, which the project's quiet level would keep from it.
     ours = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "INFO"}
     return Service(
         "prefect-worker",
         (sys.executable, "-m", "flows.worker", "--pool", pool, *(("--name", name) if name else ())),
         environment={**ours, **(variables or {})},
-        answers=lambda: _waits(api, pool, made),
+        answers=lambda since: _waits(api, pool, since),
     )
 
 
-def _waits(api: str, pool: str, since: datetime) -> bool:
+def _waits(api: str, pool: str, since: float) -> bool:
     """Whether the server has heard from a worker of the pool since then."""
     asked = urllib.request.Request(
         f"{api}/work_pools/{pool}/workers/filter", b"{}", {"Content-Type": "application/json"}
@@ -209,7 +208,7 @@ def _waits(api: str, pool: str, since: datetime) -> bool:
             heard = [worker["last_heartbeat_time"] for worker in json.load(answer)]
     except OSError:
         return False
-    return any(datetime.fromisoformat(text) > since for text in heard if text)
+    return any(datetime.fromisoformat(text).timestamp() > since for text in heard if text)
 
 
 def ray_head(port: int, dashboard: int, variables: Mapping[str, str] | None = None) -> Service:
