@@ -47,7 +47,7 @@ fuzz: $(READY) ## 240 damaged files through preprocessing, 200 through sync (FUZ
 	FUZZ_FILES=$${FUZZ_FILES:-240} SYNC_FUZZ_FILES=$${SYNC_FUZZ_FILES:-200} $(BIN)/python -m pytest -m slow \
 		tests/integration/test_fuzz.py tests/integration/test_sync_fuzz.py
 
-chaos: $(READY) ## kill, cut and fill up what each part stands on, a seeded moment each (half an hour; docs/chaos.md)
+chaos: $(READY) ## kill, cut and fill up what each part stands on, a seeded moment each (a quarter of an hour; docs/chaos.md)
 	CHAOS_MOMENTS=$${CHAOS_MOMENTS:-1} $(BIN)/python -m pytest -m cell tests/chaos
 
 chaos-all: $(READY) ## three moments of each, and the table of docs/chaos.md anew

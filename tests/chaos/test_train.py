@@ -130,6 +130,7 @@ def test_node(shards, runs, calm_of_two, moment: Moment, note: Note, tmp_path, t
         run.completed()
         assert not before & {run.worker(rank) for rank in range(2)}, "nobody began again"
     ends_as(out, calm_of_two)
+    in_mlflow(out, calm_of_two, local(runs))
     note.what = "went on from its last state without a restart"
 
 
@@ -200,6 +201,7 @@ def test_s3(shards, runs, request, moment: Moment, note: Note, tmp_path, s3):
         with Training(shards, out, keep="s3://bucket/kept", **env) as again:
             again.completed()
     ends_as(out, calm)
+    in_mlflow(out, calm, local(runs))
     files = read_json(kept / "kept.json")["files"]
     assert files.keys() >= {"weights.safetensors", "card.json", "history.jsonl"}
     for name in files:
@@ -226,4 +228,5 @@ def test_disk(shards, runs, calm, moment: Moment, note: Note, tmp_path):
         with Training(shards, out, pause_s=0.0, **disk.env, **runs) as again:
             again.completed()
         ends_as(out, calm)
+        in_mlflow(out, calm, local(runs))
     note.what = f"failed with: {sentence}; rerun completed"
