@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 JOINING_S = 25.0
 """How long nodes of a running cluster may take to join before a placement is given up."""
+TRIES = 3
 _ours = False
 
 
@@ -40,14 +41,7 @@ def cluster(cpus: int = 0, object_store_bytes: int = 0) -> Iterator[None]:
         if address:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(
-                address="local",  # else Ray joins what a 'ray start' on this machine left behind
-                num_cpus=cpus or None,
-                object_store_memory=object_store_bytes or None,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            _start_here(cpus, object_store_bytes)
     except Exception as error:  # Ray has no narrower one for it
         why = (str(error).splitlines() or [type(error).__name__])[0]
         if address:
@@ -65,6 +59,26 @@ def cluster(cpus: int = 0, object_store_bytes: int = 0) -> Iterator[None]:
     finally:
         _ours = False
         ray.shutdown()
+
+
+def _start_here(cpus: int, object_store_bytes: int) -> None:
+    """Starts a Ray, again where the 30 s that it gives itself are too few for a busy machine."""
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(
+                address="local",  # else Ray joins what a 'ray start' on this machine left behind
+                num_cpus=cpus or None,
+                object_store_memory=object_store_bytes or None,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+            log.warning("Ray did not start in time; trying again")
+        else:
+            return
 
 
 def room(plan: Callable[[Sequence[Node]], Sequence[Ask]]) -> Sequence[Ask]:

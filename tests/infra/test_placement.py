@@ -7,6 +7,7 @@ import time
 import pytest
 
 from core.errors import InputError
+from infra import ray_cluster
 from infra.placement import Ask, found, share, unmet
 from infra.ray_cluster import waited
 
@@ -113,3 +114,24 @@ def test_a_ray_of_our_own_is_not_waited_for():
     with pytest.raises(InputError, match="none large enough for one: add larger nodes, or ask"):
         waited(lambda nodes: [Ask("a", 1, 2.0)], lambda: [HEAD], 0.0, hints.append)
     assert not hints
+
+
+@pytest.mark.parametrize(("slow", "starts"), [(0, 1), (2, 3), (9, 3)])
+def test_a_ray_that_starts_too_slowly_is_tried_again(monkeypatch, slow, starts):
+    calls = []
+
+    def init(**given):
+        calls.append(given["num_cpus"])
+        if len(calls) <= slow:
+            raise RuntimeError("The current node timed out during startup. This could happen ...")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_cluster.ray, "init", init)
+    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
+    if slow < starts:
+        with ray_cluster.cluster(1):
+            pass
+    else:
+        with pytest.raises(InputError, match="less busy"), ray_cluster.cluster(1):
+            pass
+    assert calls == [1] * starts
