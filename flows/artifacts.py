@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -60,17 +59,14 @@ def show_shards(shards: Place) -> None:
 
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Inputs of a ledger counted by outcome, step and reason; most first."""
+    """Inputs of a ledger counted by outcome and reason, kept ones first; parts are no inputs."""
     from preprocessing import ledger
 
-    counted: Counter[tuple[str, str, str]] = Counter()
-    for row in rows:
-        kept = row["outcome"] == "ok"
-        step, _, why = ("", "", "") if kept else ledger.why(row).partition(": ")
-        counted["kept" if kept else str(row["outcome"]), step, why] += 1
+    kept = sum(row["outcome"] == "ok" for row in rows)
+    dropped = [one for one in ledger.reasons(rows) if one.outcome != "part"]
     return [
-        {"outcome": outcome, "step": step, "reason": why, "inputs": count}
-        for (outcome, step, why), count in counted.most_common()
+        {"outcome": one.outcome, "reason": one.why, "inputs": one.count, "such as": one.example}
+        for one in (ledger.Reason("kept", "", kept, ""), *dropped)
     ]
 
 

@@ -20,6 +20,8 @@ BINS = 24
 BLOCKS = " ▁▂▃▄▅▆▇█"
 LABELS = 8
 """Different words of a fact that are worth a line; more of them are names."""
+NAMES = ("sha256", "speaker")
+"""Facts that name a sample, or stand in a line of their own."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Found:
         splits: samples by split.
         origin: how fields were made.
         outcomes: inputs by outcome.
-        reasons: (outcome, reason, inputs), most first; parts of kept inputs stand under ``part``.
+        reasons: why inputs were dropped, most first.
         facts: numeric facts by name.
         labels: other facts: samples by value.
         rows: the ledger. source: the data set's root, as far as it is known.
@@ -65,7 +67,7 @@ class Found:
     splits: Mapping[str, int]
     origin: Mapping[str, Any]
     outcomes: Mapping[str, int]
-    reasons: Sequence[tuple[str, str, int]]
+    reasons: Sequence[ledger.Reason]
     facts: Mapping[str, Histogram]
     labels: Mapping[str, Mapping[str, int]]
     rows: Sequence[Mapping[str, Any]]
@@ -95,7 +97,7 @@ def look(shards: Shards) -> Found:
         splits=_counted(infos, "split"),
         origin=manifest.origin,
         outcomes=dict(Counter(str(row["outcome"]) for row in rows).most_common()),
-        reasons=_reasons(rows),
+        reasons=ledger.reasons(rows),
         facts={name: _histogram(kept[name], dropped[name]) for name in numbers},
         labels=_labels({name: v for name, v in kept.items() if name not in numbers}),
         rows=rows,
@@ -132,17 +134,8 @@ def _counted(infos: Sequence[Mapping[str, Any]], name: str) -> dict[str, int]:
 
 def _labels(facts: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, int]]:
     counted = {name: Counter(str(v) for v in values) for name, values in facts.items()}
-    return {n: dict(c.most_common()) for n, c in sorted(counted.items()) if len(c) <= LABELS}
-
-
-def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
-    found: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        if row["outcome"] != "ok":
-            found[str(row["outcome"]), ledger.why(row)] += 1
-        for part in json.loads(row["dropped"]) if row["outcome"] == "ok" else ():
-            found["part", ledger.why({**part, "outcome": part["kind"]})] += 1
-    return [(outcome, why, count) for (outcome, why), count in found.most_common()]
+    told = sorted(name for name, c in counted.items() if len(c) <= LABELS and name not in NAMES)
+    return {name: dict(counted[name].most_common()) for name in told}
 
 
 def _histogram(kept: Sequence[float], dropped: Sequence[float]) -> Histogram:
@@ -167,7 +160,9 @@ def text(found: Found) -> str:
         "  made with " + ", ".join(f"{k} {v}" for k, v in found.origin.items()),
         "inputs      " + (_listed(found.outcomes) or "no ledger here"),
     ]
-    lines += [f"  {count:6d}  {outcome}: {_one_line(why)}" for outcome, why, count in found.reasons]
+    for reason in found.reasons:
+        lines.append(f"  {reason.count:6d}  {reason.outcome}: {_one_line(reason.why)}")
+        lines += [f"          such as {_one_line(reason.example)}"] if reason.example else []
     lines += (
         ["facts of samples (of dropped inputs below, where there are any)"] if found.facts else []
     )

@@ -132,6 +132,37 @@ def summary(rows: Sequence[Row], seconds: Mapping[str, float]) -> dict[str, Any]
     }
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why inputs, or parts of kept ones, were dropped.
+
+    Attributes:
+        outcome: of the inputs; ``part`` for parts of kept ones.
+        why: step and reason. count: how many.
+        example: the whole sentence about one of them, where ``why`` is cut; "" elsewhere.
+    """
+
+    outcome: str
+    why: str
+    count: int
+    example: str
+
+
+def reasons(rows: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """What a ledger's rows say of dropped inputs and parts, most frequent first."""
+    found: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], str] = {}
+    for row in rows:
+        kept = row["outcome"] == "ok"
+        parts = [{**part, "outcome": part["kind"]} for part in json.loads(row["dropped"])]
+        for drop in parts if kept else [row]:
+            key = "part" if kept else str(row["outcome"]), why(drop)
+            found[key] += 1
+            whole = str(drop["reason"])
+            examples.setdefault(key, "" if key[1].endswith(whole) else whole)
+    return [Reason(*key, count, examples[key]) for key, count in found.most_common()]
+
+
 def why(drop: Mapping[str, Any]) -> str:
     """A reason that can be counted: sentences about one file are cut to their kind."""
     if drop["outcome"] == "duplicate":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -121,17 +122,19 @@ def test_nothing_waits_for_a_gpu_where_there_is_none(monkeypatch):
         pass
 
 
-def test_the_ledger_is_counted_by_outcome_step_and_reason():
+def test_the_ledger_is_counted_by_outcome_and_reason():
+    cut, part = "InputError: a.mp4 is cut off", [{"kind": "rejected", "step": "face", "reason": ""}]
     rows = [
-        {"outcome": "ok", "step": "", "reason": ""},
-        {"outcome": "rejected", "step": "length", "reason": "too short"},
-        {"outcome": "rejected", "step": "length", "reason": "too short"},
-        {"outcome": "failed", "step": "read", "reason": "InputError: a.mp4 is cut off"},
-    ]
-    assert reasons(rows) == [
-        {"outcome": "rejected", "step": "length", "reason": "too short", "inputs": 2},
-        {"outcome": "kept", "step": "", "reason": "", "inputs": 1},
-        {"outcome": "failed", "step": "read", "reason": "InputError", "inputs": 1},
+        {"outcome": outcome, "step": step, "reason": reason, "dropped": json.dumps(dropped)}
+        for outcome, step, reason, dropped in [
+            ("ok", "", "", part), ("rejected", "length", "too short", []),
+            ("rejected", "length", "too short", []), ("failed", "read", cut, []),
+        ]
+    ]  # fmt: skip
+    assert [tuple(row.values()) for row in reasons(rows)] == [
+        ("kept", "", 1, ""),
+        ("rejected", "length: too short", 2, ""),
+        ("failed", "read: InputError", 1, cut),
     ]
 
 

@@ -41,7 +41,7 @@ def test_numbers(made):
     found = inspect.look(made)
     assert (found.samples, found.frames, len(found.speakers)) == (3, 120, 3)
     assert found.outcomes == {"ok": 3, "rejected": 2, "failed": 1, "duplicate": 1}
-    reasons = {why: (outcome, count) for outcome, why, count in found.reasons}
+    reasons = {one.why: (one.outcome, one.count) for one in found.reasons}
     assert reasons["probe: too short"] == ("rejected", 1)
     assert reasons["read: no sound"] == ("rejected", 1)
     assert reasons["duplicate"] == ("duplicate", 1)
@@ -49,9 +49,11 @@ def test_numbers(made):
     assert (lengths.low, lengths.high) == (0.4, 2.0)
     assert (lengths.kept.sum(), lengths.dropped.sum()) == (3, 2), "dropped after a look, too"
     assert "has_sound" in found.labels
+    assert "sha256" not in found.labels
     said = inspect.text(found)
     for words in ("3 samples, 120 frames", "ok 3", "probe: too short", "duration_s", "█"):
         assert words in said
+    assert "such as InputError: " in said, "what failed is told by an example"
 
 
 def test_the_page_shows_kept_and_dropped_clips_and_escapes_names(made):
