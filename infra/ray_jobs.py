@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -99,7 +101,13 @@ class Jobs:
         """
         seen, heard = 0, time.monotonic()
         while True:
-            seen = asyncio.run(self._tail(job, write, seen))
+            at = 0
+            for text in self._said(job):
+                new = text[max(0, seen - at) :]
+                at += len(text)
+                if new:
+                    write(new)
+            seen = max(at, seen)
             try:
                 with self._told():
                     ended = self._ended(job)
@@ -113,20 +121,31 @@ class Jobs:
             heard = time.monotonic()
             time.sleep(0.5)
 
-    async def _tail(self, job: str, write: Callable[[str], Any], seen: int) -> int:
-        """Passes on what comes after the first ``seen`` characters; how many there are now."""
+    def _said(self, job: str) -> Iterator[str]:
+        """What a job has said from its beginning, as it comes, until the connection ends.
+
+        A thread listens that nobody waits for: after Ctrl-C the connection would be closed in good
+        manners, which lasts for as long as the job talks.
+        """
+        heard: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+        def listen() -> None:
+            try:
+                asyncio.run(self._tail(job, heard.put))
+            finally:
+                heard.put(None)
+
+        threading.Thread(target=listen, name="logs", daemon=True).start()
+        return iter(heard.get, None)
+
+    async def _tail(self, job: str, tell: Callable[[str], None]) -> None:
         import aiohttp
 
-        at = 0
         try:
             async for text in self._client.tail_job_logs(job):
-                new = text[max(0, seen - at) :]
-                at += len(text)
-                if new:
-                    write(new)
+                tell(text)
         except (RuntimeError, aiohttp.ClientError, OSError) as error:
             logging.getLogger(__name__).debug("%s: the log broke off: %s", job, error)
-        return max(at, seen)
 
     def _ended(self, job: str) -> Ended | None:
         found = self._client.get_job_info(job)

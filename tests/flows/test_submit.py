@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+import signal
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +14,7 @@ from core.errors import InputError
 from flows import submit as verb
 from flows.cli import main
 from infra import ray_jobs
-from infra.ray_jobs import Ended
+from infra.ray_jobs import Ended, Jobs
 
 URL = "http://head:8265"
 
@@ -204,3 +207,26 @@ def test_a_log_that_breaks_off_is_taken_up_where_it_was(monkeypatch):
     jobs._client = SimpleNamespace(tail_job_logs=tail, get_job_info=info)
     assert jobs.follow("job", told.append) == Ended("FAILED", 3, "over")
     assert "".join(told) == "one\ntwo\nthree\n"
+
+
+class Talker:
+    """A cluster whose log goes on for two seconds, whatever the listener wants."""
+
+    async def tail_job_logs(self, job):
+        for _ in range(200):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+            yield "on and on\n"
+
+
+def test_ctrl_c_is_heard_while_a_job_talks():
+    jobs, heard = Jobs.__new__(Jobs), []
+    jobs._client = Talker()
+
+    def write(text):
+        heard.append(text)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        jobs.follow("job", write)
+    assert heard == ["on and on\n"]
