@@ -12,7 +12,8 @@ from core.errors import InputError
 from core.storage import SCHEME
 from flows.console import Console
 from infra.ray_jobs import Ended, Jobs
-from infra.settings import REPO, for_job, ray_token, settings
+from infra.revision import git_commit
+from infra.settings import REPO, VARIABLES, for_job, ray_token, settings
 
 MOST_MB = 200.0
 """Largest repository that is sent: the head keeps it in memory and hands it to every node."""
@@ -39,7 +40,9 @@ def submit(words: Sequence[str], address: str, wait: bool = True) -> int:
     _check_out(words)
     check_size(REPO)
     jobs = Jobs(address or _known(), ray_token())
-    variables = for_job()
+    # What is sent is no checkout, and a run must name its code all the same.
+    commit = git_commit()
+    variables = for_job() | ({VARIABLES["commit"]: commit} if commit else {})
     entrypoint = shlex.join(["python", "-m", "flows.cli", *words])
     excludes = [*(f"/{name}" for name in LEFT_OUT), *CACHES]
     job = jobs.submit(entrypoint, REPO, excludes, variables)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,8 @@ from core.contracts import Numbers
 from infra.addresses import hidden
 from infra.mlflow_client import connect, load
 from infra.mlflow_sender import KEY, Background, Sender, send_left
-from infra.settings import REPO, Settings
+from infra.revision import git_commit
+from infra.settings import Settings
 from infra.spool import Op, Outbox
 from infra.trackers import NullTracker, Status, clean, flatten
 
@@ -204,7 +204,7 @@ def id_of(settings: Settings, key: str, experiment: str = EXPERIMENT) -> str:
 
 
 def run_tags(system: str, stage: str, recipe_sha: str, data: str = "") -> dict[str, str]:
-    """What every run carries; ``data`` is the manifest's hash; adds the checkout's commit."""
+    """What every run carries; ``data`` is the manifest's hash; adds the code's commit."""
     return {
         "system": system,
         "stage": stage,
@@ -212,19 +212,6 @@ def run_tags(system: str, stage: str, recipe_sha: str, data: str = "") -> dict[s
         "data": data,
         "commit": git_commit(),
     }
-
-
-def git_commit() -> str:
-    """The checkout's commit, with ``+`` when files differ from it, "" outside a checkout."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(REPO), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _opened(ref: RunRef) -> NullTracker:

@@ -40,6 +40,7 @@ VARIABLES = {
     "metrics_port": "FLASHLIPS_METRICS_PORT",
     "ports": "FLASHLIPS_PORTS",
     "clips": "FLASHLIPS_CLIPS",
+    "commit": "FLASHLIPS_COMMIT",
 }
 OF_TESTS = ("FLASHLIPS_SHARED", "FLASHLIPS_DATASETS")
 QUIET = {
@@ -93,6 +94,8 @@ class Settings:
         metrics_port: where a run shows its numbers to Prometheus; 0 shows none.
         ports: where ``flashlips up`` puts services.
         clips: folder of real clips that measurements in ``bench`` use; None for none.
+        commit: what runs name as their code where there is no checkout: set by ``submit`` for a
+            job, and in an image when it is built.
     """
 
     weights: tuple[Path, ...] = (REPO / "weights",)
@@ -112,6 +115,7 @@ class Settings:
     metrics_port: int = 0
     ports: Ports = field(default_factory=Ports)
     clips: Path | None = None
+    commit: str = ""
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):
@@ -193,6 +197,7 @@ class Settings:
             "metrics_port": str(self.metrics_port or "off"),
             "ports": str(self.ports),
             "clips": str(self.clips or "none"),
+            "commit": self.commit or "the checkout's",
         }
         return [
             {"name": name, "value": value, "variable": VARIABLES[name]}
@@ -235,6 +240,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
         metrics_port=_whole(env, "metrics_port", 0),
         ports=ports(env.get(VARIABLES["ports"], ""), VARIABLES["ports"]),
         clips=Path(clips).expanduser() if clips else None,
+        commit=env.get(VARIABLES["commit"], ""),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.mlflow_tracker import git_commit
+from infra.revision import git_commit
 from infra.settings import settings
 from tests.chaos import table
 from tests.chaos.harness import MOMENTS, PATH, SEED, Moment, Note

@@ -74,6 +74,12 @@ def test_a_verb_and_its_arguments_become_the_command(arguments, cluster):
     assert {"/runs", "/.venv", "/weights", "/.git"} <= set(sent.excludes)
 
 
+def test_a_job_is_told_which_code_it_runs(cluster, monkeypatch):
+    monkeypatch.setattr(verb, "git_commit", lambda: "abc+")
+    assert main(["submit", "--address", URL, *TRAIN]) == 0
+    assert cluster.last.sent.variables["FLASHLIPS_COMMIT"] == "abc+"
+
+
 def test_a_verb_without_engine_is_left_as_it_is(cluster):
     assert main(["submit", "--address", URL, "settings"]) == 0
     assert cluster.last.sent.words[3:] == ["settings"]

@@ -9,7 +9,7 @@ import pytest
 from core import recipe as recipes
 from core.shards import read_manifest
 from flows.cli import main
-from infra.mlflow_tracker import git_commit
+from infra.revision import git_commit
 from infra.settings import settings
 from tests.training import dummy
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,15 +12,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from infra import mlflow_client, mlflow_sender
-from infra.mlflow_tracker import (
-    MlflowTracker,
-    attach,
-    git_commit,
-    open_tracker,
-    run_tags,
-    send_spooled,
-)
+from infra import mlflow_client, mlflow_sender, revision
+from infra.mlflow_tracker import MlflowTracker, attach, open_tracker, run_tags, send_spooled
 from infra.settings import Settings
 from infra.spool import Outbox
 from infra.trackers import NullTracker, flatten
@@ -297,6 +291,22 @@ def test_flatten_names_leaves_by_their_path():
     }
 
 
-def test_the_commit_is_a_hash_or_nothing():
-    commit = git_commit().rstrip("+")
-    assert commit == "" or len(commit) == 40
+def test_without_a_checkout_the_settings_name_the_commit(monkeypatch, tmp_path):
+    monkeypatch.delenv("FLASHLIPS_COMMIT", raising=False)
+    monkeypatch.setattr(revision, "REPO", tmp_path)
+    assert run_tags("s", "a", "r")["commit"] == ""
+    monkeypatch.setenv("FLASHLIPS_COMMIT", "1" * 40 + "+")
+    assert run_tags("s", "a", "r")["commit"] == "1" * 40 + "+"
+
+
+def test_a_checkout_names_its_commit(monkeypatch, tmp_path):
+    monkeypatch.setenv("FLASHLIPS_COMMIT", "of an image")
+    monkeypatch.setattr(revision, "REPO", tmp_path)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("a")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "a"]):
+        subprocess.run([*git, *words], check=True)
+    found = revision.git_commit()
+    assert len(found) == 40
+    (tmp_path / "file").write_text("b")
+    assert revision.git_commit() == found + "+"

@@ -49,6 +49,7 @@ def test_the_environment_changes_them(tmp_path):
         "FLASHLIPS_METRICS_PORT": "9464",
         "FLASHLIPS_PORTS": "mlflow=5000, ray=6379",
         "FLASHLIPS_CLIPS": str(tmp_path / "clips"),
+        "FLASHLIPS_COMMIT": "abc+",
     }
     found = settings(env)
     assert found.weights == (REPO / "weights", tmp_path / "a", tmp_path / "b")
@@ -63,7 +64,7 @@ def test_the_environment_changes_them(tmp_path):
     assert (found.s3_key, found.s3_secret) == ("key", "secret")
     assert found.prefect_api == "http://localhost:4200/api"
     assert found.ports == replace(Ports(), mlflow=5000, ray=6379)
-    assert found.clips == tmp_path / "clips"
+    assert (found.clips, found.commit) == (tmp_path / "clips", "abc+")
     assert unknown(env) == []
     assert found.place("s3://bucket/a/b/") == Remote("s3://bucket/a/b", server)
     assert found.place("a/b") == Path("a/b")
