@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from core.errors import InputError
-from core.media.video import opened
+from core.media.container import opened
 
 QUIET_DB = -55.0
 """Below this level, relative to full scale, nothing counts as speech."""

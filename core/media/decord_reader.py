@@ -2,7 +2,7 @@
 
 On a CPU it is no faster: four seconds of a 1080 x 1920 file took it about twice PyAV's CPU time
 (it indexes the whole file first). For trusted corpora only: decord opens whatever its own FFmpeg
-can, without the limits of ``core.media.video.opened``.
+can, without the limits of ``core.media.container.opened``.
 
 It gives PyAV's very bytes where ``exact`` says so; other files are left to PyAV. Measured with
 decord 0.6.0: H.264 in MP4 is bit-identical; in MPEG program streams its seeks land frames later
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import InputError
-from core.media.video import first_frame, opened, rate, read_frames, turn, untagged_hd
+from core.media.container import first_frame, opened, rate, track, turn, untagged_hd
+from core.media.video import read_frames
 
 INDEXED = {"mov", "mp4", "matroska", "webm"}
 """Containers with an index, in which decord's seeks land where they should."""
@@ -65,7 +66,7 @@ def read_frames_decord(
         return
     reader = _open(path, gpu)
     with opened(path) as container:
-        half = 0.5 / float(rate(container, path))
+        half = 0.5 / float(rate(track(container, path)))
     times = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0]
     times = times - times[0]
     last = np.inf if end_s is None else end_s

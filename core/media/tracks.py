@@ -18,7 +18,7 @@ import numpy as np
 
 from core.errors import InputError
 from core.media.audio import late
-from core.media.video import opened
+from core.media.container import opened
 
 COPIED = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "mov_text")
 """Codecs that mp4 players take as they are."""

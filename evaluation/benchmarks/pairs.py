@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.media.video import opened
+from core.media.container import opened
 from evaluation.videos import Kind, Viewing, file_sha
 from inference.job import Coding
 

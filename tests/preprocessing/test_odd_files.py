@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
+from core.media import container
 from core.media import video as video_
 from core.media.video import probe, tally
 from core.shards import read_samples
@@ -200,7 +201,7 @@ def test_a_playlist_opens_nothing_else(tmp_path, video, monkeypatch, guarded):
         probe(secret)
     assert opens, "the watch sees an opening"
     if not guarded:
-        monkeypatch.setattr(video_, "PLAYLISTS", (b"\0never",))
+        monkeypatch.setattr(container, "PLAYLISTS", (b"\0never",))
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(0)
     url = f"http://127.0.0.1:{server.getsockname()[1]}/secret.mp4"
