@@ -37,13 +37,14 @@ from infra.settings import settings
 from preprocessing import inputs, ledger
 from preprocessing.pack import keep
 from preprocessing.plan import Placed, Work, do, ready
+from preprocessing.progress import Progress
 from preprocessing.recipes import (
     PreprocessRecipe,
     flashlips_256,
     flashlips_debug,
     flashlips_steps,
 )
-from preprocessing.run import Progress, preprocess
+from preprocessing.run import preprocess
 from preprocessing.steps.probe import Probe
 from preprocessing.steps.read import Read
 from preprocessing.steps.segment import Segment

@@ -60,7 +60,7 @@ class Meter:
         return Gauge(f"flashlips_{name}", about, labels, registry=self.registry)
 
     def preprocessed(self, progress: Any) -> None:
-        """Takes a ``preprocessing.run.Progress``."""
+        """Takes a ``preprocessing.progress.Progress``."""
         self.queue.set(progress.total - progress.done)
         row = progress.row
         if row is None:

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,35 +24,11 @@ from preprocessing import inputs as inputs_
 from preprocessing import ledger, pack, plan
 from preprocessing.inputs import Input
 from preprocessing.plan import Placed, Work
+from preprocessing.progress import Clock, Tell
 from preprocessing.recipes import PreprocessRecipe
 
 WORK = ".work"
 ENGINES = ("local", "ray")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes:
-        done, total: inputs. frames: frames kept in this run so far.
-        frames_per_s: of this run. left_s: seconds left, by the inputs' sizes; None at the start.
-        row: of the input that was finished last; None at the start.
-    """
-
-    done: int
-    total: int
-    frames: int
-    frames_per_s: float
-    left_s: float | None
-    row: ledger.Row | None = None
-
-    def __str__(self) -> str:
-        left = "" if self.left_s is None else f", {self.left_s:.0f} s left"
-        return f"clips {self.done}/{self.total}, {self.frames_per_s:.1f} frames/s{left}"
-
-
-Tell = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -221,7 +196,7 @@ class Run:
         """Does what is left and writes everything, the manifest last."""
         states: list[_State | None] = [self._found(entry) for entry in entries]
         todo = [i for i, state in enumerate(states) if state is None]
-        clock = _Clock([e.size for e in entries], todo, self.progress)
+        clock = Clock([e.size for e in entries], todo, self.progress)
         place = {entries[i].clip.id: i for i in todo}
         assert len(place) == len(todo), "two inputs of one id, neither a duplicate"
         for parts in self._parts([entries[i].clip for i in todo], chain, engine):
@@ -276,10 +251,7 @@ class Run:
         return state
 
     def _state(self, entry: Input, parts: Sequence[Work]) -> _State:
-        seconds: dict[str, float] = {}
-        for part in parts:
-            for name, value in part.seconds.items():
-                seconds[name] = seconds.get(name, 0.0) + value
+        seconds = _added(part.seconds for part in parts)
         keys = tuple(part.clip.id for part in parts if not part.clip.drop)
         return _State(entry.given, ledger.row(entry.clip, entry.name, parts), keys, seconds)
 
@@ -290,12 +262,8 @@ class Run:
             # By content, not by path: the same clips in another tree give the same shards.
             order.sort(key=lambda s: s.row.id)
         keys = [key for state in order for key in state.keys]
-        seconds: dict[str, float] = {}
-        for state in states:
-            for name, value in state.seconds.items():
-                seconds[name] = seconds.get(name, 0.0) + value
         ledger.write(self.out / ledger.LEDGER, rows)
-        summary = ledger.summary(rows, seconds)
+        summary = ledger.summary(rows, _added(state.seconds for state in states))
         told = {**summary, "fingerprint": self.fingerprint, "source": self.source}
         write_json(self.out / ledger.SUMMARY, told)
         if not keys:
@@ -327,6 +295,15 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _added(seconds: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Seconds by step, of all together."""
+    total: dict[str, float] = {}
+    for one in seconds:
+        for name, value in one.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
+
+
 def _nothing(rows: Sequence[ledger.Row], path: Place) -> str:
     """Why there is no sample at all, in one sentence."""
     reasons = Counter(f"{row.step}: {row.reason}" for row in rows)
@@ -337,30 +314,3 @@ def _nothing(rows: Sequence[ledger.Row], path: Place) -> str:
 
 def _time(work: Work) -> float:
     return work.clip.span_s[0] if work.clip.span_s else 0.0
-
-
-class _Clock:
-    """Time left, by the bytes of the inputs that are still to do."""
-
-    def __init__(self, sizes: Sequence[int], todo: Sequence[int], tell: Tell | None) -> None:
-        self.sizes = [max(1, size) for size in sizes]
-        self.left = sum(self.sizes[i] for i in todo)
-        self.total, self.done = len(sizes), len(sizes) - len(todo)
-        self.spent, self.frames, self.tell = 0, 0, tell
-        self.start = time.perf_counter()
-        self._say(None)
-
-    def tick(self, index: int, row: ledger.Row) -> None:
-        self.spent += self.sizes[index]
-        self.left -= self.sizes[index]
-        self.done += 1
-        self.frames += row.frames
-        self._say(row)
-
-    def _say(self, row: ledger.Row | None) -> None:
-        if self.tell is None:
-            return
-        seconds = max(1e-6, time.perf_counter() - self.start)
-        left = seconds / self.spent * self.left if self.spent else None
-        speed = self.frames / seconds
-        self.tell(Progress(self.done, self.total, self.frames, speed, left, row))

@@ -20,8 +20,9 @@ from core.weights import Store
 from preprocessing import plan
 from preprocessing.inputs import File, Input
 from preprocessing.plan import Placed
+from preprocessing.progress import Tell
 from preprocessing.recipes import PreprocessRecipe
-from preprocessing.run import Adding, Run, Tell, check_engine, resolve
+from preprocessing.run import Adding, Run, check_engine, resolve
 from preprocessing.steps.stored import KEPT, MADE, Only, Stored
 
 MEDIA = frozenset({"video", "sound"})

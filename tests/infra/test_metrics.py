@@ -17,7 +17,7 @@ from infra.services import free_port
 from infra.settings import Settings, settings
 from infra.trackers import History
 from preprocessing import ledger
-from preprocessing.run import Progress
+from preprocessing.progress import Progress
 
 
 def scraped(port: int) -> dict[tuple[str, ...], float]:
