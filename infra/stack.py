@@ -24,6 +24,8 @@ BIN = Path(sys.executable).parent
 BUCKET = "flashlips"
 POSTGRES = "postgres"
 """User and database of PostgreSQL, and who runs it where this process is root's."""
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's jobs judge language models; waiting for one takes eight processes and 2 GB."""
 
 
 def program(name: str, remedy: str) -> str:
@@ -139,7 +141,7 @@ def mlflow(database: str, artifacts: str, port: int, variables: Mapping[str, str
     )  # fmt: skip
     # Not arguments, which everybody may read: a database's address may hold a password.
     stores = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_ARTIFACTS_DESTINATION": artifacts}
-    variables = {**stores, **variables}
+    variables = {**stores, **NO_JOBS, **variables}
     return Service("mlflow", command, port, variables, "/health", address=f"http://{HERE}:{port}")
 
 

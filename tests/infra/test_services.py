@@ -263,6 +263,8 @@ def test_the_whole_team_is_up_works_and_is_gone(runs, monkeypatch):
     names = [row.name for row in rows]
     assert names == [n for n in team.NEEDS if n != "postgres" or stack.has_postgres()]
     family = [child for row in rows for child in psutil.Process(row.pid).children(recursive=True)]
+    server = psutil.Process(next(row.pid for row in rows if row.name == "mlflow"))
+    assert not [c for c in server.children(recursive=True) if "jobs" in " ".join(c.cmdline())]
 
     from core import storage
 
