@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from core.contracts import Numbers
+from core.errors import InputError
 from infra.addresses import hidden
 from infra.mlflow_client import connect, load
 from infra.mlflow_sender import KEY, Background, Sender, send_left
 from infra.revision import git_commit
-from infra.settings import Settings
+from infra.settings import VARIABLES, Settings
 from infra.spool import Op, Outbox
 from infra.trackers import NullTracker, Status, clean, flatten
 
@@ -156,7 +157,16 @@ def open_tracker(
         tags: see ``run_tags``.
         experiment: group of runs.
         resume: key (``RunRef.key``) of a run to go on with; made anew when MLflow has it no more.
+
+    Raises:
+        InputError: what is tracked would be deleted with the Ray job that tracks it.
     """
+    if settings.fleeting:
+        raise InputError(
+            f"{VARIABLES['runs']}={settings.runs} lies in this job's own folder, which is deleted "
+            "with the job, and so would be what it tracks: name a folder that stays, where you "
+            "submit from or on the cluster's nodes"
+        )
     ref = _ref(settings.mlflow_uri, str(_spool(settings.runs)), resume, experiment)
     run = _opened(ref)
     if isinstance(run, MlflowTracker):

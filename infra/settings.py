@@ -68,6 +68,8 @@ PASSED_ON = (
     "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",
 )  # fmt: skip
 """What a job on a cluster needs beside our own variables to reach storage and MLflow."""
+JOB_FOLDERS = "working_dir_files"
+"""Where Ray unpacks the folders that jobs bring."""
 NOISY = ("alembic", "mlflow", "httpx", "httpcore", "fsspec", "matplotlib", "PIL", "numexpr")
 
 
@@ -157,6 +159,11 @@ class Settings:
     def mlflow_uri(self) -> str:
         """MLflow's tracking address."""
         return self.tracking or f"sqlite:///{(self.runs / 'mlflow.db').resolve()}"
+
+    @property
+    def fleeting(self) -> bool:
+        """Whether ``runs`` lies in the folder of a Ray job, which Ray deletes after the job."""
+        return JOB_FOLDERS in self.runs.resolve().parts
 
     @property
     def artifacts(self) -> Path:

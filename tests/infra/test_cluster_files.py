@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from infra.services import HERE, Process, free_port
 from infra.settings import QUIET, REPO, VARIABLES
+from infra.stack import ray_head
 
 FOLDER = REPO / "infra" / "cluster"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -59,6 +65,38 @@ def test_launcher_files_fit_rays_schema(path):
 
     schema = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
     jsonschema.validate(read(path), json.loads(schema.read_text()))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_cluster_on_one_machine_has_a_head_and_two_nodes(tmp_path):
+    """What its own comment says to type, on ports of the test's own."""
+    port, dashboard = free_port(), free_port()
+    wanted = read(FOLDER / "local.yaml")
+    wanted["provider"]["gcs_address"] = f"{HERE}:{port}"
+    file = tmp_path / "local.yaml"
+    file.write_text(yaml.safe_dump(wanted))
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    head = ray_head(port, dashboard, {"RAY_FAKE_CLUSTER": "1", "RAY_ADDRESS": "", **token})
+    options = ("--num-cpus=0", f"--autoscaling-config={file}")
+    process = Process(replace(head, command=(*head.command, *options)), tmp_path)
+    try:
+        process.start()
+        code = (
+            "import ray, time; ray.init(log_to_driver=False, logging_level='ERROR')\n"
+            "def cpus(): return [n['Resources'].get('CPU', 0) for n in ray.nodes() if n['Alive']]\n"
+            "while sorted(cpus()) != [0, 2, 2]: time.sleep(0.5)\n"
+            "print(ray.get(ray.remote(num_cpus=2)(lambda: 6 * 7).remote()))"
+        )
+        environment = {**os.environ, **token, "RAY_ADDRESS": f"{HERE}:{port}"}
+        said = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+            timeout=180, check=False,
+        )  # fmt: skip
+        assert said.stdout.strip() == "42", said.stdout + said.stderr
+    finally:
+        process.stop()
 
 
 @named("path", ON_GPUS, ids=lambda p: p.stem)

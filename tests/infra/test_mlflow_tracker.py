@@ -12,6 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 
+from core.errors import InputError
 from infra import mlflow_client, mlflow_sender, revision
 from infra.mlflow_tracker import MlflowTracker, attach, open_tracker, run_tags, send_spooled
 from infra.settings import Settings
@@ -289,6 +290,13 @@ def test_flatten_names_leaves_by_their_path():
         "a.c": [1, 2],
         "d.0.e": 2,
     }
+
+
+def test_a_job_does_not_track_into_a_folder_that_goes_with_it(tmp_path):
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1" / "runs"
+    with pytest.raises(InputError, match=r"FLASHLIPS_RUNS=.* name a folder that stays"):
+        open_tracker(Settings(runs=folder), "trial")
+    assert not folder.exists()
 
 
 def test_without_a_checkout_the_settings_name_the_commit(monkeypatch, tmp_path):
