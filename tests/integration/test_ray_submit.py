@@ -93,7 +93,8 @@ def test_a_placement_that_can_not_be_met_ends_the_job(head, tmp_path):
     shards = dummy.write_clips(tmp_path / "shards")
     words = ["train", "--recipe", "tests.training.dummy:recipe", "--shards", str(shards), "--out"]
     start = time.monotonic()
-    process = run(head, *words, str(tmp_path / "out"), FLASHLIPS_GPUS="1")
+    stays = {"FLASHLIPS_RUNS": str(tmp_path / "runs")}
+    process = run(head, *words, str(tmp_path / "out"), FLASHLIPS_GPUS="1", **stays)
     out, err = process.communicate()
     assert process.returncode == 2, err
     last = err.strip().splitlines()[-1]
@@ -101,6 +102,18 @@ def test_a_placement_that_can_not_be_met_ends_the_job(head, tmp_path):
     assert "FLASHLIPS_GPUS=0" in last
     assert "waiting up to 25 s for nodes to join" in out
     assert time.monotonic() - start < 600
+
+
+def test_a_job_that_would_lose_what_it_tracks_does_not_begin(head, tmp_path):
+    from tests.training import dummy
+
+    shards = dummy.write_clips(tmp_path / "shards")
+    words = ["train", "--recipe", "tests.training.dummy:recipe", "--shards", str(shards), "--out"]
+    process = run(head, *words, str(tmp_path / "out"), FLASHLIPS_RUNS="")
+    _, err = process.communicate()
+    assert process.returncode == 2, err
+    assert "FLASHLIPS_RUNS=runs lies in this job's own folder" in err.strip().splitlines()[-1]
+    assert not (tmp_path / "out" / "history.jsonl").exists()
 
 
 def test_ctrl_c_leaves_the_job_running(head):
